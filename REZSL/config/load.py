@@ -1,0 +1,177 @@
+"""Reading a configuration: defaults, then a YAML file, then KEY VALUE pairs; checked, frozen."""
+
+import ast
+import contextlib
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yacs.config import CfgNode
+
+from REZSL.utils.errors import ConfigError
+from REZSL.utils.registry import did_you_mean
+
+from .defaults import CHOICES, NON_NEGATIVE, POSITIVE, RETIRED, get_defaults
+
+COMMAND_LINE = "command line"
+
+
+def load_config(config_file: str | os.PathLike | None = None, overrides: Sequence[str] = ()) -> CfgNode:
+    """Returns the complete, checked and frozen configuration.
+
+    Args:
+        config_file: a ``.yaml`` or ``.yml`` file; nothing else is read (yacs itself would execute a ``.py``).
+        overrides: ``KEY VALUE`` pairs that go before the file, e.g. ``["SOLVER.BASE_LR", "0.01"]``.
+
+    Raises:
+        ConfigError: naming the file, the key, the value, what is allowed, and the nearest known key.
+    """
+    cfg = get_defaults()
+    known = dict(_leaves(cfg))
+    sources: dict[str, str] = {}
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if config_file is not None:
+        layers.append((str(config_file), dict(_leaves(_read_yaml(config_file)))))
+    layers.append((COMMAND_LINE, _pairs(overrides)))
+    for source, values in layers:
+        for key, value in _with_both_seeds(values, source).items():
+            if key not in known:
+                raise ConfigError(f"{source}: {_unknown(key, known)}")
+            _set(cfg, key, _coerce(key, value, known[key], source))
+            sources[key] = source
+    _check(cfg, sources)
+    cfg.freeze()
+    return cfg
+
+
+def _read_yaml(path: str | os.PathLike) -> dict:
+    path = Path(path)
+    if path.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"{path}: a config file must be .yaml or .yml")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the config file: {error.strerror}") from None
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected KEY: VALUE lines, got a {type(content).__name__}")
+    return content
+
+
+def _pairs(overrides: Sequence[str]) -> dict[str, Any]:
+    if len(overrides) % 2:
+        raise ConfigError(f"{COMMAND_LINE}: overrides come as KEY VALUE pairs; {overrides[-1]!r} has no value")
+    return dict(zip(overrides[::2], overrides[1::2], strict=True))
+
+
+def _leaves(node: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from _leaves(value, key + ".")
+        else:
+            yield key, value
+
+
+def _unknown(key: str, known: dict[str, Any]) -> str:
+    if any(k.startswith(key + ".") for k in known):
+        return f"{key} is a section, it takes keys of its own"
+    leaf = key.rsplit(".", 1)[-1]
+    same_leaf = [k for k in known if k.rsplit(".", 1)[-1] == leaf]
+    hint = f"; did you mean {same_leaf[0]!r}?" if same_leaf else did_you_mean(key, known)
+    return f"unknown key {key}{hint}"
+
+
+def _with_both_seeds(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """SEED and SOLVER.SEED are one thing: within a layer they must agree, and the later layer's word counts."""
+    seeds = {key: values[key] for key in ("SEED", "SOLVER.SEED") if key in values}
+    if len({str(v) for v in seeds.values()}) > 1:
+        raise ConfigError(f"{source}: SEED {values['SEED']} and SOLVER.SEED {values['SOLVER.SEED']} disagree")
+    if not seeds:
+        return values
+    (seed, *_) = seeds.values()
+    return {**values, "SEED": seed, "SOLVER.SEED": seed}
+
+
+def _coerce(key: str, value: Any, default: Any, source: str) -> Any:
+    """Returns ``value`` in the type of ``default``; '5e-4', which YAML takes for text, and '[0, 1]' are understood."""
+    wanted = type(default)
+    if wanted is str:
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            return str(value)
+    elif isinstance(value, str):
+        with contextlib.suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value)
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if wanted is list and isinstance(value, tuple):
+        value = list(value)
+    if type(value) is not wanted:
+        raise ConfigError(f"{source}: {key} is {value!r}, expected {_allowed(key, wanted)}")
+    return value
+
+
+def _allowed(key: str, wanted: type) -> str:
+    if key in CHOICES:
+        return "one of " + ", ".join(CHOICES[key])
+    kind = {bool: "True or False", int: "a whole number", float: "a number", str: "text", list: "a list"}[wanted]
+    return kind + (" > 0" if key in POSITIVE else " >= 0" if key in NON_NEGATIVE else "")
+
+
+def _set(cfg: CfgNode, key: str, value: Any) -> None:
+    *sections, leaf = key.split(".")
+    for section in sections:
+        cfg = cfg[section]
+    cfg[leaf] = value
+
+
+def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
+    values = dict(_leaves(cfg))
+
+    def fail(key: str, problem: str) -> None:
+        raise ConfigError(f"{sources.get(key, 'defaults')}: {key} is {values[key]!r}, {problem}")
+
+    for key, value in values.items():
+        expected = f"expected {_allowed(key, type(value))}"
+        if key in CHOICES and value not in CHOICES[key]:
+            fail(key, expected + did_you_mean(value, CHOICES[key]))
+        if isinstance(value, float) and not math.isfinite(value):
+            fail(key, expected)
+        if (key in POSITIVE and value <= 0) or (key in NON_NEGATIVE and value < 0):
+            fail(key, expected)
+        if key in RETIRED and value != RETIRED[key][0]:
+            fail(key, f"but this key is retired: {RETIRED[key][1]}")
+
+    device = cfg.MODEL.DEVICE
+    if device not in ("auto", "cpu", "cuda") and not (device.startswith("cuda:") and device[5:].isdigit()):
+        fail("MODEL.DEVICE", "expected one of auto, cpu, cuda, cuda:N")
+    if (cfg.DATASETS.INPUT == "features") != (cfg.MODEL.BACKBONE.TYPE == "features"):
+        fail("MODEL.BACKBONE.TYPE", f"but DATASETS.INPUT is {cfg.DATASETS.INPUT!r}: both or neither must be features")
+    if cfg.DATASETS.FEATURE_SCALING != "none" and cfg.DATASETS.INPUT != "features":
+        fail("DATASETS.FEATURE_SCALING", "but DATASETS.INPUT is images: only features are scaled")
+    if cfg.MODEL.BACKBONE.TYPE == "timm" and not cfg.MODEL.BACKBONE.NAME:
+        fail("MODEL.BACKBONE.NAME", "but MODEL.BACKBONE.TYPE is timm: give the timm model's name")
+    if cfg.MODEL.REZSL.USE and cfg.MODEL.LOSS.REG_TYPE == "BMC":
+        fail("MODEL.REZSL.USE", "but MODEL.LOSS.REG_TYPE BMC is never reweighted: set one of the two otherwise")
+    if cfg.MODEL.META_ARCHITECTURE != "GEMNet":
+        for key in ("LAMBDA2", "LAMBDA3"):
+            if cfg.MODEL.LOSS[key]:
+                fail(f"MODEL.LOSS.{key}", f"but only GEMNet has that term, not {cfg.MODEL.META_ARCHITECTURE}")
+    elif cfg.MODEL.HID_DIM:
+        fail("MODEL.HID_DIM", "but GEMNet has no hidden layer: expected 0")
+    for key in ("SOLVER.RESUME_OPTIM", "SOLVER.RESUME_SCHED"):
+        if values[key] and not cfg.MODEL.WEIGHT:
+            fail(key, "but MODEL.WEIGHT names no checkpoint to take it from")
+    for key in ("LOG_FILE_NAME", "MODEL_FILE_NAME"):
+        if Path(values[key]).name != values[key]:
+            fail(key, "expected a file name without folders: it lies in OUTPUT_DIR")

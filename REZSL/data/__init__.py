@@ -1,0 +1,20 @@
+"""Data: the xlsa17 files, images and features, transforms, samplers, word vectors, the demo data set."""
+
+from .build import build_data
+from .images import ZSLDataset, find_images
+from .samplers import EpisodicBatchSampler, RandomBatchSampler
+from .semantics import load_attribute_embeddings
+from .splits import ZSLSplit, load_split
+from .transforms import build_transform
+
+__all__ = [
+    "EpisodicBatchSampler",
+    "RandomBatchSampler",
+    "ZSLDataset",
+    "ZSLSplit",
+    "build_data",
+    "build_transform",
+    "find_images",
+    "load_attribute_embeddings",
+    "load_split",
+]

@@ -1,0 +1,56 @@
+"""Image transforms by name: a PIL image to a uint8 tensor (3, size, size). Normalisation belongs to the backbone."""
+
+from collections.abc import Callable
+
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from REZSL.utils.errors import ConfigError
+from REZSL.utils.registry import did_you_mean
+
+GEOMETRIES: dict[str, Callable[[int], list]] = {
+    "resize_random_crop": lambda size: [v2.Resize(int(size * 8 / 7)), v2.RandomCrop(size), v2.RandomHorizontalFlip()],
+    "resize_crop": lambda size: [v2.Resize(size), v2.CenterCrop(size)],
+    "resize_center_crop": lambda size: [v2.Resize(size), v2.CenterCrop(size)],
+    "resize_only": lambda size: [v2.Resize((size, size))],
+    "resize": lambda size: [v2.Resize((size, size)), v2.RandomHorizontalFlip()],
+}
+RANDOM = ("resize_random_crop", "resize", "colorjitter")
+
+
+def is_random(spec: str) -> bool:
+    """Whether the transform named ``spec`` draws random numbers."""
+    return any(part.strip() in RANDOM for part in spec.split("+"))
+
+
+def build_transform(spec: str, size: int) -> Callable[[Image.Image], torch.Tensor]:
+    """Builds the transform named ``spec``: one geometry, and ``colorjitter`` if wanted, joined by ``+``.
+
+    ======================  =========================================================================
+    resize_random_crop      short side to 8/7 of ``size``, random crop, horizontal flip
+    resize_crop             short side to ``size``, centre crop; the same as resize_center_crop
+    resize_only             squashed to (``size``, ``size``)
+    resize                  squashed to (``size``, ``size``), horizontal flip
+    colorjitter             brightness 0.4, saturation 0.4, hue 0.2
+    ======================  =========================================================================
+
+    Random numbers come from torch's global generator; :class:`~REZSL.data.images.ZSLDataset` seeds it image by image.
+
+    Raises:
+        ConfigError: an unknown part, or not exactly one geometry.
+    """
+    parts = [part.strip() for part in spec.split("+")]
+    known = (*GEOMETRIES, "colorjitter")
+    for part in parts:
+        if part not in known:
+            raise ConfigError(
+                f"unknown transform {part!r} in {spec!r}: known are {', '.join(known)}{did_you_mean(part, known)}"
+            )
+    geometries = [part for part in parts if part in GEOMETRIES]
+    if len(geometries) != 1 or len(parts) != len(set(parts)):
+        raise ConfigError(f"transform {spec!r} must name exactly one of {', '.join(GEOMETRIES)}, and no part twice")
+    steps = GEOMETRIES[geometries[0]](size)
+    if "colorjitter" in parts:
+        steps.append(v2.ColorJitter(brightness=0.4, saturation=0.4, hue=0.2))
+    return v2.Compose([*steps, v2.PILToTensor()])

@@ -1,0 +1,18 @@
+"""The training loop, prediction, checkpoints and the run folder, over built objects."""
+
+from .checkpoint import load_checkpoint, load_model_state, save_checkpoint
+from .predict import predict, predict_split
+from .run_folder import RunFolder, next_free
+from .trainer import Selected, Trainer
+
+__all__ = [
+    "RunFolder",
+    "Selected",
+    "Trainer",
+    "load_checkpoint",
+    "load_model_state",
+    "next_free",
+    "predict",
+    "predict_split",
+    "save_checkpoint",
+]

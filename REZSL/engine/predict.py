@@ -1,0 +1,52 @@
+"""A model and a loader to predicted attributes: every image is looked at once."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from REZSL.data.splits import ZSLSplit
+from REZSL.evaluation import Predictions
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, loader: DataLoader, device: torch.device, dtype: torch.dtype = torch.float32
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicts the attributes of all inputs of ``loader``, in its order; the model's mode is restored.
+
+    Args:
+        model: inputs to an output with ``attributes`` (B, K).
+        loader: gives ``(inputs, labels)``.
+        device: where the model is.
+        dtype: precision of the forward pass.
+
+    Returns:
+        attributes (N, K) float32, labels (N,) int64.
+    """
+    was_training = model.training
+    model.eval()
+    attributes, labels = [], []
+    try:
+        for inputs, batch_labels in tqdm(loader, desc="evaluating", leave=False, disable=None):
+            inputs = inputs.to(device, non_blocking=True)
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                attributes.append(model(inputs).attributes.float())
+            labels.append(batch_labels)
+    finally:
+        model.train(was_training)
+    return torch.cat(attributes).cpu().numpy(), torch.cat(labels).numpy()
+
+
+def predict_split(
+    model: nn.Module,
+    loader: DataLoader,
+    split: ZSLSplit,
+    images: np.ndarray,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Predictions:
+    """Predicts the test images of ``split`` (``images``, in the order of ``loader``), with all that scoring needs."""
+    attributes, labels = predict(model, loader, device, dtype)
+    return Predictions(attributes, labels, split.signatures, split.num_seen, model.scale, split.class_names, images)

@@ -1,0 +1,29 @@
+"""Models and losses, each usable without the rest of REZSL.
+
+``ReZSL`` and ``weighted_RegressLoss`` keep the call forms of the published code; ``ReMSELoss`` is one module.
+"""
+
+from .backbones import build_backbone
+from .build import build_modeling
+from .criterion import ZSLCriterion
+from .heads import AttentionNet, BasicNet, GEMNet, HeadOutput
+from .losses import ADLoss, CPTLoss, weighted_RegressLoss
+from .model import ZSLModel, class_scores
+from .remse import ReMSELoss, ReZSL
+
+__all__ = [
+    "ADLoss",
+    "AttentionNet",
+    "BasicNet",
+    "CPTLoss",
+    "GEMNet",
+    "HeadOutput",
+    "ReMSELoss",
+    "ReZSL",
+    "ZSLCriterion",
+    "ZSLModel",
+    "build_backbone",
+    "build_modeling",
+    "class_scores",
+    "weighted_RegressLoss",
+]

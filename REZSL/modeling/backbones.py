@@ -1,0 +1,249 @@
+"""Backbones behind one interface: inputs to tokens (B, N, D), with the grid they came from.
+
+Every backbone has ``dim`` (D), ``grid`` (H, W) and ``num_prefix`` (tokens before the grid's, such as a class token),
+so N = num_prefix + H * W. Images come as uint8 (0..255) or float (0..1); the backbone normalises them by its own mean
+and std.
+"""
+
+import math
+import os
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models.vision_transformer import interpolate_embeddings
+
+from REZSL.utils.errors import ConfigError, DataError
+from REZSL.utils.registry import Registry, did_you_mean
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+VITS = ("vit_b_16", "vit_l_16")
+BACKBONES = Registry("backbone type")
+
+
+def build_backbone(
+    kind: str,
+    name: str = "",
+    image_size: int = 224,
+    weights: str = "",
+    pretrained: bool = False,
+    download_folder: str | os.PathLike = "pretrained_models",
+    feature_dim: int | None = None,
+) -> nn.Module:
+    """Builds a backbone.
+
+    Args:
+        kind: ``resnet``, ``vit`` (both torchvision's), ``timm`` (any timm name, if installed) or ``features``.
+        name: model name; empty for resnet101, vit_b_16.
+        image_size: side of the square images in pixels; position embeddings are interpolated to it.
+        weights: local file with a ``state_dict``, read with ``weights_only``; goes before ``pretrained``.
+        pretrained: download ImageNet-1k weights (torchvision's V1, or timm's default).
+        download_folder: where downloads are kept.
+        feature_dim: D, for ``features``.
+
+    Raises:
+        ConfigError: unknown name, timm missing, an image size that does not fit, or a download that fails.
+        DataError: a weights file that is missing, damaged or of another model.
+    """
+    builder = BACKBONES.get(kind)
+    if kind == "features":
+        return builder(feature_dim)
+    state = _read_weights(weights) if weights else None
+    return builder(name, image_size, state, pretrained and state is None, Path(download_folder), weights)
+
+
+class _ImageBackbone(nn.Module):
+    """What all image backbones share: normalisation, and ``tokens`` to be filled in."""
+
+    def __init__(self, dim: int, grid: tuple[int, int], num_prefix: int, mean: tuple, std: tuple) -> None:
+        super().__init__()
+        self.dim, self.grid, self.num_prefix = dim, grid, num_prefix
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.dtype == torch.uint8:
+            images = images / 255
+        return self.tokens((images - self.mean) / self.std)
+
+
+class ResNet(_ImageBackbone):
+    """A torchvision ResNet up to its last feature map."""
+
+    def __init__(self, network: nn.Module, image_size: int) -> None:
+        side = math.ceil(image_size / 32)
+        super().__init__(network.fc.in_features, (side, side), 0, IMAGENET_MEAN, IMAGENET_STD)
+        network.avgpool, network.fc = nn.Identity(), nn.Identity()
+        self.network = network.to(memory_format=torch.channels_last)  # convolutions run faster so, on CPU and GPU
+
+    def tokens(self, images: Tensor) -> Tensor:
+        n = self.network
+        images = images.contiguous(memory_format=torch.channels_last)
+        x = n.maxpool(n.relu(n.bn1(n.conv1(images))))
+        x = n.layer4(n.layer3(n.layer2(n.layer1(x))))  # (B, D, H, W)
+        return x.flatten(2).transpose(1, 2)
+
+
+class VisionTransformer(_ImageBackbone):
+    """A torchvision ViT; the class token comes first."""
+
+    def __init__(self, network: nn.Module) -> None:
+        side = network.image_size // network.patch_size
+        super().__init__(network.hidden_dim, (side, side), 1, IMAGENET_MEAN, IMAGENET_STD)
+        network.heads = nn.Identity()
+        self.network = network
+
+    def tokens(self, images: Tensor) -> Tensor:
+        patches = self.network.conv_proj(images).flatten(2).transpose(1, 2)  # (B, H * W, D)
+        class_token = self.network.class_token.expand(len(images), -1, -1)
+        return self.network.encoder(torch.cat([class_token, patches], 1))
+
+
+class TimmBackbone(_ImageBackbone):
+    """A timm model's ``forward_features``."""
+
+    def __init__(self, network: nn.Module, image_size: int) -> None:
+        training = network.training
+        with torch.no_grad():
+            features = network.eval().forward_features(torch.zeros(1, 3, image_size, image_size))
+        network.train(training)
+        dim, num_prefix = network.num_features, 0
+        self.channels_first = features.ndim == 4 and features.shape[1] == dim
+        if features.ndim == 4:
+            grid = tuple(features.shape[2:]) if self.channels_first else tuple(features.shape[1:3])
+        else:
+            num_prefix = getattr(network, "num_prefix_tokens", 0)
+            side = math.isqrt(features.shape[1] - num_prefix)
+            grid = (side, side)
+        config = network.pretrained_cfg
+        super().__init__(dim, grid, num_prefix, config["mean"], config["std"])
+        self.network = network
+
+    def tokens(self, images: Tensor) -> Tensor:
+        features = self.network.forward_features(images)
+        if features.ndim == 3:
+            return features
+        return features.flatten(2).transpose(1, 2) if self.channels_first else features.flatten(1, 2)
+
+
+class Features(nn.Module):
+    """Features made elsewhere: (B, D) become one token, (B, N, D) stay as they are."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim, self.grid, self.num_prefix = dim, (1, 1), 0
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features[:, None] if features.ndim == 2 else features
+
+
+BACKBONES.register("features")(Features)
+
+
+@BACKBONES.register("resnet")
+def _resnet(
+    name: str, image_size: int, state: dict | None, pretrained: bool, folder: Path, source: str
+) -> nn.Module:
+    network = torchvision.models.get_model(_known(name or "resnet101", RESNETS), weights=None)
+    if pretrained:
+        state = _download(name or "resnet101", folder)
+    if state is not None:
+        _load(network, state, source, ignore=("fc.",))
+    return ResNet(network, image_size)
+
+
+@BACKBONES.register("vit")
+def _vit(name: str, image_size: int, state: dict | None, pretrained: bool, folder: Path, source: str) -> nn.Module:
+    if image_size % 16:
+        raise ConfigError(f"DATASETS.IMAGE_SIZE is {image_size}, but these ViTs need a multiple of 16")
+    network = torchvision.models.get_model(_known(name or "vit_b_16", VITS), weights=None, image_size=image_size)
+    if pretrained:
+        state = _download(name or "vit_b_16", folder)
+    if state is not None:
+        if state.get("encoder.pos_embedding") is not None:
+            state = interpolate_embeddings(image_size, network.patch_size, state)
+        _load(network, state, source, ignore=("heads.",))
+    return VisionTransformer(network)
+
+
+@BACKBONES.register("timm")
+def _timm(name: str, image_size: int, state: dict | None, pretrained: bool, folder: Path, source: str) -> nn.Module:
+    try:
+        import timm
+    except ImportError:
+        raise ConfigError("MODEL.BACKBONE.TYPE timm needs timm: pip install 'REZSL[timm]'") from None
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]
+        raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, unknown to timm; near are {', '.join(close) or '-'}")
+    options = {"num_classes": 0, "global_pool": ""} | ({"pretrained": True, "cache_dir": folder} if pretrained else {})
+    try:
+        try:
+            network = timm.create_model(name, img_size=image_size, **options)
+        except TypeError:  # networks without position embeddings take any size
+            network = timm.create_model(name, **options)
+    except Exception as error:
+        if not pretrained:
+            raise
+        raise _no_download(name, folder, error) from None
+    if state is not None:
+        position = state.get("pos_embed")
+        if position is not None and position.shape != network.pos_embed.shape:
+            from timm.layers import resample_abs_pos_embed
+
+            grid = network.patch_embed.grid_size
+            state["pos_embed"] = resample_abs_pos_embed(position, grid, num_prefix_tokens=network.num_prefix_tokens)
+        _load(network, state, source, ignore=("classifier.", "head.", "fc.", "head_dist."))
+    return TimmBackbone(network, image_size)
+
+
+def _known(name: str, names: tuple[str, ...]) -> str:
+    if name not in names:
+        hint = did_you_mean(name, names)
+        raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, expected one of {', '.join(names)}{hint}")
+    return name
+
+
+def _download(name: str, folder: Path) -> dict[str, Tensor]:
+    weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+    try:
+        return weights.get_state_dict(model_dir=str(folder), check_hash=True)
+    except Exception as error:
+        raise _no_download(f"{name} from {weights.url}", folder, error) from None
+
+
+def _no_download(what: str, folder: Path, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"MODEL.BACKBONE.PRETRAINED: cannot download {what} ({type(error).__name__}); fetch the file elsewhere and put "
+        f"it in {folder}, or name it by MODEL.BACKBONE.WEIGHTS, or set MODEL.BACKBONE.PRETRAINED False to train from "
+        f"scratch"
+    )
+
+
+def _read_weights(path: str) -> dict[str, Tensor]:
+    if not Path(path).is_file():
+        raise DataError(f"MODEL.BACKBONE.WEIGHTS: {path} is missing")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise many kinds
+        raise DataError(f"MODEL.BACKBONE.WEIGHTS: {path} cannot be read: {str(error).splitlines()[0]}") from None
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"MODEL.BACKBONE.WEIGHTS: {path} holds no state_dict of tensors")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _load(network: nn.Module, state: dict[str, Tensor], source: str, ignore: tuple[str, ...]) -> None:
+    """Loads all of ``state`` but the classifier; anything else missing, left over or misshapen is an error."""
+    own = network.state_dict()
+    state = {key: value for key, value in state.items() if not key.startswith(ignore)}
+    wanted = {key for key in own if not key.startswith(ignore)}
+    misshapen = [key for key in wanted & set(state) if own[key].shape != state[key].shape]
+    for keys, what in ((wanted - set(state), "lacks"), (set(state) - wanted, "has unknown"), (misshapen, "misshapes")):
+        if keys:
+            example = f"{len(keys)} tensors, e.g. {min(keys)}"
+            raise DataError(f"MODEL.BACKBONE.WEIGHTS: {source} {what} {example}: another model?")
+    network.load_state_dict(state, strict=False)

@@ -1,0 +1,89 @@
+"""From the config and the sizes of the data to the model and its criterion."""
+
+import numpy as np
+import torch
+from torch import nn
+from yacs.config import CfgNode
+
+from REZSL.utils.registry import Registry
+
+from .backbones import build_backbone
+from .criterion import ZSLCriterion
+from .heads import AttentionNet, BasicNet, GEMNet
+from .model import ZSLModel
+from .remse import ReMSELoss
+
+HEADS = Registry("MODEL.META_ARCHITECTURE")
+LEARNED_EMBEDDING_DIM = 300  # as wide as the word vectors in circulation
+LEARNED_EMBEDDING_STD = 0.2  # and of their spread (0.19 to 0.35)
+
+
+def build_modeling(
+    cfg: CfgNode,
+    signatures: np.ndarray,
+    num_attributes: int,
+    attribute_embeddings: np.ndarray | None = None,
+    groups: list[list[int]] | None = None,
+    feature_dim: int | None = None,
+) -> tuple[ZSLModel, ZSLCriterion]:
+    """Builds model and criterion.
+
+    Args:
+        cfg: the configuration.
+        signatures: (C_seen, K) signatures of the training classes.
+        num_attributes: K.
+        attribute_embeddings: (K, E) word vectors; None: learned ones.
+        groups: attribute groups for ADLoss.
+        feature_dim: D when the inputs are features.
+    """
+    backbone = build_backbone(
+        cfg.MODEL.BACKBONE.TYPE,
+        cfg.MODEL.BACKBONE.NAME,
+        cfg.DATASETS.IMAGE_SIZE,
+        cfg.MODEL.BACKBONE.WEIGHTS,
+        # weights that MODEL.WEIGHT will replace anyway need no download
+        cfg.MODEL.BACKBONE.PRETRAINED and not cfg.MODEL.WEIGHT,
+        cfg.PRETRAINED_MODELS,
+        feature_dim,
+    )
+    head = HEADS.get(cfg.MODEL.META_ARCHITECTURE)(cfg, backbone, num_attributes, attribute_embeddings)
+    model = ZSLModel(backbone, head, cfg.MODEL.SCALE, cfg.MODEL.BACKBONE.FINETUNE)
+    loss, remse = cfg.MODEL.LOSS, cfg.MODEL.REZSL
+    regression = ReMSELoss(
+        len(signatures),
+        num_attributes,
+        p=remse.P if remse.USE else 0.0,
+        p2=remse.P2 if remse.USE else 0.0,
+        reg_type=loss.REG_TYPE,
+        reg_norm=loss.REG_NORM,
+        weight_type=remse.WEIGHT_TYPE,
+    )
+    lambdas = (loss.LAMBDA0, loss.LAMBDA1, loss.LAMBDA2, loss.LAMBDA3)
+    criterion = ZSLCriterion(
+        torch.from_numpy(signatures), regression, cfg.MODEL.SCALE, lambdas, groups=groups, grid=backbone.grid
+    )
+    return model, criterion
+
+
+@HEADS.register("BasicNet")
+def _basic(cfg: CfgNode, backbone: nn.Module, num_attributes: int, embeddings: np.ndarray | None) -> BasicNet:
+    return BasicNet(backbone.dim, num_attributes, cfg.MODEL.HID_DIM)
+
+
+@HEADS.register("AttentionNet")
+def _attention(cfg: CfgNode, backbone: nn.Module, num_attributes: int, embeddings: np.ndarray | None) -> AttentionNet:
+    attention = cfg.MODEL.ATTENTION
+    embeddings = _embeddings(embeddings, num_attributes)
+    return AttentionNet(backbone.dim, embeddings, attention.CHANNEL, cfg.MODEL.HID_DIM, attention.MODE)
+
+
+@HEADS.register("GEMNet")
+def _gem(cfg: CfgNode, backbone: nn.Module, num_attributes: int, embeddings: np.ndarray | None) -> GEMNet:
+    height, width = backbone.grid
+    return GEMNet(backbone.dim, _embeddings(embeddings, num_attributes), num_positions=height * width)
+
+
+def _embeddings(embeddings: np.ndarray | None, num_attributes: int) -> torch.Tensor:
+    if embeddings is not None:
+        return torch.from_numpy(embeddings)
+    return nn.Parameter(LEARNED_EMBEDDING_STD * torch.randn(num_attributes, LEARNED_EMBEDDING_DIM))

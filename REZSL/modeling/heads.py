@@ -1,0 +1,141 @@
+"""Heads: visual tokens (B, N, D) to predicted attributes (B, K)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class HeadOutput(NamedTuple):
+    """What a head returns.
+
+    Attributes:
+        attributes: (B, K) predicted attributes.
+        attention: (B, K, N) each attribute's attention over the tokens, rows summing to 1; None without attention.
+        queries: (K, D) the attribute queries in the space of the tokens; None without attention.
+    """
+
+    attributes: Tensor
+    attention: Tensor | None = None
+    queries: Tensor | None = None
+
+
+class BasicNet(nn.Module):
+    """Mean token, then Linear, or Linear - LeakyReLU(0.1) - Linear with a hidden layer.
+
+    Args:
+        dim: D, width of the tokens.
+        num_attributes: K.
+        hid_dim: width of the hidden layer; 0: none.
+    """
+
+    def __init__(self, dim: int, num_attributes: int, hid_dim: int = 0) -> None:
+        super().__init__()
+        if hid_dim:
+            layers = (nn.Linear(dim, hid_dim), nn.LeakyReLU(0.1), nn.Linear(hid_dim, num_attributes))
+            self.regressor = nn.Sequential(*layers)
+        else:
+            self.regressor = nn.Linear(dim, num_attributes)
+
+    def forward(self, tokens: Tensor) -> HeadOutput:
+        """Regresses the attributes of ``tokens`` (B, N, D)."""
+        return HeadOutput(self.regressor(tokens.mean(1)))
+
+
+class AttentionNet(nn.Module):
+    r"""Each attribute attends to the tokens with its own query (Ye et al., TIP 2023).
+
+    With word vectors :math:`w_k`, :math:`q_k = W_q w_k`, and :math:`f_n` the tokens,
+
+    .. math::
+        a_{kn} = \mathrm{softmax}_n(q_k \cdot W_k f_n), \quad
+        r_k = W_o \sum_n a_{kn} W_v f_n, \quad
+        o_k = v_k \cdot (\bar f + r_k)
+
+    or :math:`v_k \cdot (W_h(\bar f + r_k) + b)` with a hidden layer; ``mode="concat"`` takes :math:`[\bar f; r_k]` for
+    the sum. The softmax is not scaled by :math:`1/\sqrt{M}`. Everything after it is linear in the tokens, so the query side
+    folds into two (K, D) matrices: one gives the attention logits of every token, the other its contribution to every
+    output. Neither a (B, K, D) nor a (B, N, M) tensor is formed. The keys have no bias: it would add the same to all
+    logits of a query, which the softmax takes away again.
+
+    Args:
+        dim: D, width of the tokens.
+        attribute_embeddings: (K, E) word vectors; a ``nn.Parameter`` is trained along, a tensor is fixed.
+        channel: M, width of queries, keys and values.
+        hid_dim: width of the hidden layer; 0: none.
+        mode: ``add`` or ``concat``.
+    """
+
+    def __init__(
+        self, dim: int, attribute_embeddings: Tensor, channel: int = 1024, hid_dim: int = 0, mode: str = "add"
+    ) -> None:
+        super().__init__()
+        if mode not in ("add", "concat"):
+            raise ValueError(f"mode is {mode!r}, expected add or concat")
+        num_attributes, embedding_dim = attribute_embeddings.shape
+        _set_embeddings(self, attribute_embeddings)
+        self.query = nn.Linear(embedding_dim, channel)
+        self.key = nn.Linear(dim, channel, bias=False)
+        self.value = nn.Linear(dim, channel)
+        self.out = nn.Linear(channel, dim)
+        self.mode = mode
+        joint = dim * (2 if mode == "concat" else 1)
+        self.hidden = nn.Linear(joint, hid_dim) if hid_dim else None
+        self.regressor = nn.Parameter(torch.randn(num_attributes, hid_dim or joint))
+
+    def forward(self, tokens: Tensor) -> HeadOutput:
+        """Regresses the attributes of ``tokens`` (B, N, D)."""
+        on_mean, on_attended, constant = self._regressors()
+        queries = self.query(self.attribute_embeddings) @ self.key.weight  # (K, D)
+        on_token = on_attended @ self.out.weight @ self.value.weight  # (K, D)
+        constant = constant + on_attended @ (self.out.weight @ self.value.bias + self.out.bias)  # (K,)
+
+        logits, contributions = (tokens @ torch.cat([queries, on_token]).T).chunk(2, dim=2)  # (B, N, K) each
+        attention = logits.softmax(1)
+        attributes = (attention * contributions).sum(1) + tokens.mean(1) @ on_mean.T + constant  # (B, K)
+        return HeadOutput(attributes, attention.transpose(1, 2), queries)
+
+    def _regressors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """v_k as it acts on the mean token (K, D), on the attended token (K, D), and alone (K,)."""
+        joint, constant = self.regressor, self.regressor.new_zeros(())
+        if self.hidden is not None:
+            joint, constant = self.regressor @ self.hidden.weight, self.regressor @ self.hidden.bias
+        on_mean, on_attended = (joint, joint) if self.mode == "add" else joint.chunk(2, dim=1)
+        return on_mean, on_attended, constant
+
+
+class GEMNet(nn.Module):
+    """Linear regression on the mean token, with a gaze per attribute that only the training losses see.
+
+    Liu et al., *Goal-Oriented Gaze Estimation for Zero-Shot Learning*, CVPR 2021: the queries are word vectors times a
+    matrix (E, D); their softmax over the grid positions is the gaze, on which ADLoss and CPTLoss act.
+
+    Args:
+        dim: D, width of the tokens.
+        attribute_embeddings: (K, E) word vectors; a ``nn.Parameter`` is trained along, a tensor is fixed.
+        num_positions: how many of the last tokens are grid positions (a ViT's class token is none).
+    """
+
+    def __init__(self, dim: int, attribute_embeddings: Tensor, num_positions: int) -> None:
+        super().__init__()
+        num_attributes, embedding_dim = attribute_embeddings.shape
+        _set_embeddings(self, attribute_embeddings)
+        self.num_positions = num_positions
+        self.gaze = nn.Parameter(torch.randn(embedding_dim, dim))
+        self.regressor = nn.Linear(dim, num_attributes)
+
+    def forward(self, tokens: Tensor) -> HeadOutput:
+        """Regresses the attributes of ``tokens`` (B, N, D); attention (B, K, positions) in training mode."""
+        attributes = self.regressor(tokens.mean(1))
+        if not self.training:
+            return HeadOutput(attributes)
+        queries = self.attribute_embeddings @ self.gaze  # (K, D)
+        attention = (queries @ tokens[:, -self.num_positions :].transpose(1, 2)).softmax(2)
+        return HeadOutput(attributes, attention, queries)
+
+
+def _set_embeddings(head: nn.Module, attribute_embeddings: Tensor) -> None:
+    if isinstance(attribute_embeddings, nn.Parameter):
+        head.attribute_embeddings = attribute_embeddings
+    else:
+        head.register_buffer("attribute_embeddings", attribute_embeddings.float())

@@ -1,0 +1,42 @@
+"""The classifier: backbone, head, and class scores by cosine."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .heads import HeadOutput
+
+
+def class_scores(attributes: Tensor, signatures: Tensor, scale: float) -> Tensor:
+    """Returns ``scale`` times the cosine between ``attributes`` (B, K) and each of ``signatures`` (C, K): (B, C)."""
+    return scale * F.normalize(attributes, dim=1) @ F.normalize(signatures, dim=1).T
+
+
+class ZSLModel(nn.Module):
+    """Images to predicted attributes.
+
+    Args:
+        backbone: inputs to tokens (B, N, D), e.g. of :func:`~REZSL.modeling.backbones.build_backbone`.
+        head: tokens to :class:`~REZSL.modeling.heads.HeadOutput`.
+        scale: temperature of the class scores.
+        finetune: False freezes the backbone: no gradients, batch norm as in evaluation.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, scale: float = 20.0, finetune: bool = True) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+        self.scale, self.finetune = scale, finetune
+        backbone.requires_grad_(finetune)
+
+    def train(self, mode: bool = True) -> "ZSLModel":
+        """Switches mode; a frozen backbone stays in evaluation mode."""
+        super().train(mode)
+        self.backbone.train(mode and self.finetune)
+        return self
+
+    def forward(self, inputs: Tensor) -> HeadOutput:
+        """Predicts attributes of ``inputs``: (B, 3, H, W) images or (B, D) features."""
+        return self.head(self.backbone(inputs))
+
+    def class_scores(self, attributes: Tensor, signatures: Tensor) -> Tensor:
+        """Scores (B, C) of ``attributes`` (B, K) for the classes of ``signatures`` (C, K)."""
+        return class_scores(attributes, signatures, self.scale)

@@ -1,0 +1,1 @@
+"""Leaves of the package: they import nothing else of REZSL."""

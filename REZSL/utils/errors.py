@@ -1,0 +1,17 @@
+"""What a user did wrong, told in one line. The command lines print these without a traceback."""
+
+
+class REZSLError(Exception):
+    """Base of every error that the user, not the code, can mend."""
+
+
+class ConfigError(REZSLError, ValueError):
+    """A config key or value that cannot be used."""
+
+
+class DataError(REZSLError, ValueError):
+    """A data file that is missing, damaged or contradicts itself."""
+
+
+class RunError(REZSLError, RuntimeError):
+    """A run that cannot start or go on: folder in use, device missing, loss not finite."""

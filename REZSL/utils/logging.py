@@ -1,0 +1,40 @@
+"""One logger for the package: bare lines on the console, timed lines in a file."""
+
+import logging
+import os
+import sys
+
+from tqdm import tqdm
+
+ROOT = "REZSL"
+
+
+class _ConsoleHandler(logging.Handler):
+    """Writes through tqdm, so that a line does not tear a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stdout)
+        sys.stdout.flush()
+
+
+def setup_logging(log_file: str | os.PathLike | None = None) -> None:
+    """Sends the package's log to the console and, when given, appends it to ``log_file``; replaces earlier set-ups."""
+    logger = logging.getLogger(ROOT)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    close_logging()
+    console = _ConsoleHandler()
+    console.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(console)
+    if log_file is not None:
+        file = logging.FileHandler(log_file, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logger.addHandler(file)
+
+
+def close_logging() -> None:
+    """Flushes and removes every handler of the package's logger."""
+    logger = logging.getLogger(ROOT)
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()

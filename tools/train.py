@@ -1,0 +1,148 @@
+"""Trains and evaluates a zero-shot classifier, or evaluates a trained one.
+
+python tools/train.py --config-file config/AttentionNet/demo_AttentionNet.yaml [KEY VALUE ...]
+python tools/train.py --config-file runs/demo/config.yaml --eval-only MODEL.WEIGHT runs/demo/best.pth
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from yacs.config import CfgNode
+
+from REZSL.config import load_config
+from REZSL.data import build_data
+from REZSL.engine import RunFolder, Selected, Trainer, load_checkpoint, load_model_state, next_free, predict_split
+from REZSL.evaluation import Predictions, Results, evaluate
+from REZSL.modeling import build_modeling
+from REZSL.report import draw_run, format_results, write_json
+from REZSL.solver import build_solver
+from REZSL.utils.device import resolve_device
+from REZSL.utils.errors import ConfigError, REZSLError
+from REZSL.utils.logging import close_logging, setup_logging
+from REZSL.utils.seeding import seed_everything
+
+log = logging.getLogger("REZSL.train")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line ``argv`` and returns the exit status: 0, 1 (an error told in one line) or 130 (Ctrl-C)."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", metavar="FILE", required=True, help="YAML experiment")
+    parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHT without training")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys that go before the file")
+    args = parser.parse_intermixed_args(argv)
+    setup_logging()
+    try:
+        run(load_config(args.config_file, args.overrides), args.eval_only)
+    except REZSLError as error:
+        # an error that crossed a loading process carries that process's traceback before its own line
+        line = str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+        log.error("error: %s", line)
+        return 1
+    except KeyboardInterrupt:
+        log.error("stopped; what is in the run folder stays")
+        return 130
+    finally:
+        close_logging()
+    return 0
+
+
+def run(cfg: CfgNode, eval_only: bool = False) -> Results:
+    """Does what ``cfg`` says, in its run folder, and returns the results of the selected epoch."""
+    if eval_only and not cfg.MODEL.WEIGHT:
+        raise ConfigError("--eval-only needs MODEL.WEIGHT, the checkpoint to evaluate")
+    output_dir = Path(cfg.OUTPUT_DIR)
+    if eval_only:  # beside the run it evaluates, under the next free name
+        output_dir = output_dir / "eval"
+        output_dir = next_free(output_dir) if output_dir.exists() else output_dir
+    folder = RunFolder(output_dir, cfg.LOG_FILE_NAME, cfg.MODEL_FILE_NAME)
+    device = resolve_device(cfg.MODEL.DEVICE)
+    folder.claim(cfg.dump())
+    setup_logging(folder.log)
+    seed_everything(cfg.SEED)
+
+    data = build_data(cfg)
+    split = data.split
+    model, criterion = build_modeling(
+        cfg,
+        split.signatures[: split.num_seen],
+        split.num_attributes,
+        data.attribute_embeddings,
+        data.groups,
+        data.feature_dim,
+    )
+    model, criterion = model.to(device), criterion.to(device)
+    start = load_checkpoint(cfg.MODEL.WEIGHT, device) if cfg.MODEL.WEIGHT else None
+    if start:
+        load_model_state(model, start["model"], cfg.MODEL.WEIGHT)
+    dtype = getattr(torch, cfg.DTYPE)
+    label = cfg.MODEL.NAME or cfg.MODEL.META_ARCHITECTURE
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    log.info("%s on %s, %.1f M trainable parameters; run folder %s", label, device, trainable / 1e6, folder.path)
+
+    def evaluate_model() -> tuple[Predictions, Results]:
+        predictions = predict_split(model, data.test_loader, split, data.test_indices, device, dtype)
+        return predictions, evaluate(predictions, cfg.TEST.GAMMA)
+
+    if eval_only:
+        selected = Selected(start.get("epoch", 0), *evaluate_model())
+    else:
+        optimizer, schedule = build_solver(cfg, model, criterion, len(data.train_loader))
+        start_epoch = _resume(cfg, start, optimizer, schedule) if start else 0
+        trainer = Trainer(
+            model,
+            criterion,
+            optimizer,
+            schedule,
+            data.train_loader,
+            evaluate_model,
+            folder,
+            epochs=cfg.SOLVER.MAX_EPOCH,
+            device=device,
+            dtype=dtype,
+            eval_period=cfg.TEST.PERIOD,
+            checkpoint_period=cfg.SOLVER.CHECKPOINT_PERIOD,
+            select=cfg.TEST.SELECT,
+            config_text=cfg.dump(),
+        )
+        selected = trainer.train(start_epoch)
+    _report(cfg, folder, selected, label)
+    return selected.results
+
+
+def _resume(
+    cfg: CfgNode, start: dict, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
+) -> int:
+    """Takes from the checkpoint what RESUME_OPTIM and RESUME_SCHED ask for; returns the epoch to start from."""
+    wanted = {"RESUME_OPTIM": ("optimizer", optimizer), "RESUME_SCHED": ("schedule", schedule)}
+    for key, (name, part) in wanted.items():
+        if cfg.SOLVER[key]:
+            if name not in start:
+                raise ConfigError(f"SOLVER.{key}: {cfg.MODEL.WEIGHT} holds no {name}; last.pth of a run does")
+            part.load_state_dict(start[name])
+    if not cfg.SOLVER.RESUME_SCHED:
+        return 0
+    if start["epoch"] >= cfg.SOLVER.MAX_EPOCH:
+        raise ConfigError(f"SOLVER.MAX_EPOCH is {cfg.SOLVER.MAX_EPOCH}, and {cfg.MODEL.WEIGHT} is that far already")
+    return start["epoch"]
+
+
+def _report(cfg: CfgNode, folder: RunFolder, selected: Selected, label: str) -> None:
+    selected.predictions.save(folder.predictions)
+    content = {"dataset": cfg.DATASETS.NAME, "model": label, "seed": cfg.SEED, "epoch": selected.epoch}
+    content["select"] = cfg.TEST.SELECT
+    if cfg.TEST.SELECT == "oracle":
+        content["select_uses_test_labels"] = True
+        log.warning("TEST.SELECT oracle: the epoch was picked on the test classes, as published papers do")
+    title = f"{label} on {cfg.DATASETS.NAME}, seed {cfg.SEED}, epoch {selected.epoch}"
+    draw_run(folder.figures, folder.history, selected.results, title)
+    write_json(folder.results, {**content, **selected.results.as_dict()})
+    log.info("\n%s\n%s\n\nall files are in %s", title, format_results(selected.results), folder.path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
