@@ -83,7 +83,7 @@ def _classes(rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
     for code in codes:
         row = []
         for leading, names in zip(code, options, strict=True):
-            share = rng.uniform(70, 96)
+            share = rng.uniform(76, 97)
             others = rng.dirichlet(np.ones(len(names) - 1)) * (100 - share)
             row.extend(np.insert(others, leading, share))
         rows.append(row)

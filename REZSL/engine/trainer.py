@@ -80,7 +80,7 @@ class Trainer:
         """Trains from ``start_epoch`` (0-based) to the end and returns the selected epoch."""
         for epoch in range(start_epoch, self.epochs):
             started = time.perf_counter()
-            line = {"epoch": epoch + 1, "lr": self.optimizer.param_groups[0]["lr"], **self._train_epoch(epoch)}
+            line = {"epoch": epoch + 1, **self._train_epoch(epoch)}
             trained = time.perf_counter()
             is_last = epoch + 1 == self.epochs
             if is_last or (epoch + 1) % self.eval_period == 0:
@@ -98,7 +98,7 @@ class Trainer:
         return self.selected
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
-        """Trains one epoch and returns the mean of the loss and of each of its terms."""
+        """Trains one epoch; returns its last learning rate and the mean of the loss and of each of its terms."""
         self.model.train()
         self.criterion.train()
         self.loader.batch_sampler.set_epoch(epoch)
@@ -115,13 +115,14 @@ class Trainer:
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            lr = self.optimizer.param_groups[0]["lr"]
             self.schedule.step()
 
             for name, value in {"loss": loss, **terms}.items():
                 sums[name] = sums.get(name, 0) + value.detach()
             if step % STEPS_BETWEEN_CHECKS == 0 or step == len(self.loader):
                 _check_finite(sums, epoch + 1, step)
-        return {name: value.item() / len(self.loader) for name, value in sums.items()}
+        return {"lr": lr, **{name: value.item() / len(self.loader) for name, value in sums.items()}}
 
     def _is_selected(self, results: Results, is_last: bool) -> bool:
         if self.select == "last":

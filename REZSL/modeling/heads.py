@@ -53,10 +53,10 @@ class AttentionNet(nn.Module):
         o_k = v_k \cdot (\bar f + r_k)
 
     or :math:`v_k \cdot (W_h(\bar f + r_k) + b)` with a hidden layer; ``mode="concat"`` takes :math:`[\bar f; r_k]` for
-    the sum. The softmax is not scaled by :math:`1/\sqrt{M}`. Everything after it is linear in the tokens, so the query side
-    folds into two (K, D) matrices: one gives the attention logits of every token, the other its contribution to every
-    output. Neither a (B, K, D) nor a (B, N, M) tensor is formed. The keys have no bias: it would add the same to all
-    logits of a query, which the softmax takes away again.
+    the sum. The softmax is not scaled by :math:`1/\sqrt{M}`. Everything after it is linear in the tokens, so the query
+    side folds into two (K, D) matrices: one gives the attention logits of every token, the other its contribution to
+    every output. Neither a (B, K, D) nor a (B, N, M) tensor is formed. The keys have no bias: it would add the same to
+    all logits of a query, which the softmax takes away again.
 
     Args:
         dim: D, width of the tokens.
