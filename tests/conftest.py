@@ -3,90 +3,9 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-import scipy.io
 import torch
-from PIL import Image
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-
-
-def write_cells(texts):
-    cells = np.empty((len(texts), 1), object)
-    cells[:, 0] = list(texts)
-    return cells
-
-
-class TinyData:
-    """A small data set as xlsa17 has it; change ``res101`` or ``att_splits`` and ``write()`` to break it.
-
-    Six classes (ids 0..5; 1 and 4 unseen), seven images a class: of a seen class five are trainval and two test_seen.
-    """
-
-    def __init__(self, root, name="TINY", num_attributes=5, feature_dim=8, image_size=(40, 30)):
-        self.root, self.name = Path(root), name
-        self.num_classes, self.per_class, self.unseen = 6, 7, (1, 4)
-        rng = np.random.default_rng(7)
-        labels = np.repeat(np.arange(self.num_classes), self.per_class)
-        nth = np.tile(np.arange(self.per_class), self.num_classes)
-        is_unseen = np.isin(labels, self.unseen)
-        self.tails = [f"images/{c + 1:03d}.class/picture_{i}.jpg" for c, i in zip(labels, nth, strict=True)]
-        percent = rng.uniform(1, 100, (num_attributes, self.num_classes))
-        prototypes = rng.normal(size=(self.num_classes, feature_dim))
-        self.res101 = {
-            "image_files": write_cells(f"/BS/somebody//data/{name}_200/{tail}" for tail in self.tails),
-            "labels": labels[:, None].astype(float) + 1,
-            "features": (prototypes[labels] + 0.1 * rng.normal(size=(len(labels), feature_dim))).T,
-        }
-
-        def rows(mask):
-            return np.flatnonzero(mask)[:, None].astype(np.uint16) + 1
-
-        trainval = ~is_unseen & (nth < 5)
-        self.att_splits = {
-            "att": percent / np.linalg.norm(percent, axis=0),
-            "original_att": percent,
-            "allclasses_names": write_cells(f"class_{c + 1}" for c in range(self.num_classes)),
-            "trainval_loc": rows(trainval),
-            "test_seen_loc": rows(~is_unseen & (nth >= 5)),
-            "test_unseen_loc": rows(is_unseen),
-            "train_loc": rows(trainval & (labels != 5)),
-            "val_loc": rows(trainval & (labels == 5)),
-        }
-        self.image_size = image_size
-
-    @property
-    def folder(self):
-        return self.root / "xlsa17" / "data" / self.name
-
-    @property
-    def image_root(self):
-        return self.root / self.name
-
-    def write(self):
-        """Writes the two .mat files."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        scipy.io.savemat(self.folder / "res101.mat", self.res101)
-        scipy.io.savemat(self.folder / "att_splits.mat", self.att_splits)
-        return self
-
-    def write_images(self):
-        """Writes every image under ``root/NAME/NAME_200/images/...``."""
-        rng = np.random.default_rng(11)
-        for tail in self.tails:
-            path = self.image_root / f"{self.name}_200" / tail
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(rng.integers(0, 256, (*self.image_size[::-1], 3), np.uint8)).save(path)
-        return self
-
-    def write_embeddings(self, width=6):
-        """Writes word vectors as ``.npy``."""
-        folder = self.root / "Attribute" / "w2v"
-        folder.mkdir(parents=True, exist_ok=True)
-        vectors = np.random.default_rng(3).normal(size=(len(self.att_splits["att"]), width))
-        np.save(folder / f"{self.name}_attribute.npy", vectors)
-        return self
+from stand_ins import REPOSITORY, TinyData
 
 
 @pytest.fixture
