@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     try:
         run(load_config(args.config_file, args.overrides), args.eval_only)
-    except REZSLError as error:
+    except (REZSLError, OSError) as error:
         # an error that crossed a loading process carries that process's traceback before its own line
         line = str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
         log.error("error: %s", line)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
@@ -62,7 +63,12 @@ def build_data(cfg: CfgNode) -> Data:
     inputs = _scaled_features(cfg, split, used) if use_features else _image_paths(cfg, split, used)
     train, test = inputs[: len(split.trainval)], inputs[len(split.trainval) :]
     workers = cfg.DATALOADER.NUM_WORKERS
-    options = {"num_workers": workers, "persistent_workers": workers > 0, "collate_fn": _as_fetched}
+    options = {
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "collate_fn": _as_fetched,
+        "pin_memory": torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu",
+    }
 
     train_set = ZSLDataset(train, split.labels[split.trainval], _transform(cfg, cfg.SOLVER.DATA_AUG))
     batches = SeededBatches(_sampler(cfg, train_set.labels.numpy()))

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from REZSL.utils.errors import DataError
+from REZSL.utils.errors import DataError, first_line
 
 
 def find_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Path]:
@@ -62,7 +62,7 @@ def read_image(path: str | os.PathLike) -> Image.Image:
         with Image.open(path) as image:
             return image.convert("RGB")
     except Exception as error:  # Pillow raises many kinds for damaged files
-        raise DataError(f"the image {path} does not decode: {error}") from None
+        raise DataError(f"the image {path} does not decode: {first_line(error)}") from None
 
 
 def check_images(paths: Sequence[str | os.PathLike]) -> None:
@@ -78,7 +78,7 @@ def check_images(paths: Sequence[str | os.PathLike]) -> None:
                 image.draft("RGB", (1, 1))  # JPEG: read all the data, but decode at 1/8 size
                 image.load()
         except Exception as error:
-            return f"{path} ({error})"
+            return f"{path} ({first_line(error)})"
         return None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

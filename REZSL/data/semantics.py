@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from REZSL.utils.errors import DataError
+from REZSL.utils.errors import DataError, first_line
 
 PUBLISHED_FOLDER = "/Dataset/Attribute/w2v"  # what the published config files say
 _ARRAY_PARTS = {
@@ -50,7 +50,7 @@ def load_attribute_embeddings(folder: str | Path, name: str, num_attributes: int
     try:
         values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _ArrayUnpickler.read(path)
     except Exception as error:  # damaged files raise many kinds
-        raise DataError(f"{path} cannot be read as an array: {error}") from None
+        raise DataError(f"{path} cannot be read as an array: {first_line(error)}") from None
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.ndim != 2:
         raise DataError(f"{path} must hold a numeric array (K, E), got {_describe(values)}")
     if len(values) != num_attributes:

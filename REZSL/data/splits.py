@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from REZSL.utils.errors import DataError
+from REZSL.utils.errors import DataError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class _MatFile:
         except NotImplementedError:
             raise DataError(f"{path} is in MATLAB 7.3 format: save it again with '-v7'") from None
         except Exception as error:  # scipy raises many kinds for damaged files
-            raise DataError(f"{path} cannot be read, it may be truncated: {error}") from None
+            raise DataError(f"{path} cannot be read, it may be truncated: {first_line(error)}") from None
 
     def __getitem__(self, key: str) -> np.ndarray:
         if key not in self.content:
@@ -193,9 +193,7 @@ def _class_of(images: _MatFile, num_classes: int) -> np.ndarray:
     labels = images.integers("labels")
     bad = np.flatnonzero((labels < 1) | (labels > num_classes))
     if len(bad):
-        raise DataError(
-            f"{images.path}: labels[{bad[0] + 1}] is {labels[bad[0]]}, outside 1..{num_classes}"
-        )
+        raise DataError(f"{images.path}: labels[{bad[0] + 1}] is {labels[bad[0]]}, outside 1..{num_classes}")
     return labels - 1
 
 

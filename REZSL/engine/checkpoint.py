@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from REZSL.utils.errors import DataError
+from REZSL.utils.errors import DataError, first_line
 from REZSL.utils.files import atomic_path
 
 
@@ -23,7 +23,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: torch.device | str = 
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # damaged files raise many kinds
-        raise DataError(f"the checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise DataError(f"the checkpoint {path} cannot be read: {first_line(error)}") from None
     if not isinstance(content, dict) or "model" not in content:
         raise DataError(f"{path} is no checkpoint of a run: it has no 'model'")
     return content

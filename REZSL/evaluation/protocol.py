@@ -7,7 +7,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from REZSL.utils.errors import DataError
+from REZSL.utils.errors import DataError, first_line
 from REZSL.utils.files import atomic_path
 
 from .metrics import Curve, curve_area, evaluate_gzsl, per_class_accuracy, seen_unseen_curve
@@ -47,7 +47,7 @@ class Predictions:
             with np.load(path, allow_pickle=False) as file:
                 content = {key: file[key] for key in cls.__dataclass_fields__}
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise DataError(f"{Path(path)} holds no predictions: {error}") from None
+            raise DataError(f"{Path(path)} holds no predictions: {first_line(error)}") from None
         content["num_seen"], content["scale"] = int(content["num_seen"]), float(content["scale"])
         content["class_names"] = tuple(str(name) for name in content["class_names"])
         return cls(**content)

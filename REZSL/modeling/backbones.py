@@ -14,7 +14,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from REZSL.utils.errors import ConfigError, DataError
+from REZSL.utils.errors import ConfigError, DataError, first_line
 from REZSL.utils.registry import Registry, did_you_mean
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -143,9 +143,7 @@ BACKBONES.register("features")(Features)
 
 
 @BACKBONES.register("resnet")
-def _resnet(
-    name: str, image_size: int, state: dict | None, pretrained: bool, folder: Path, source: str
-) -> nn.Module:
+def _resnet(name: str, image_size: int, state: dict | None, pretrained: bool, folder: Path, source: str) -> nn.Module:
     network = torchvision.models.get_model(_known(name or "resnet101", RESNETS), weights=None)
     if pretrained:
         state = _download(name or "resnet101", folder)
@@ -227,7 +225,7 @@ def _read_weights(path: str) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise many kinds
-        raise DataError(f"MODEL.BACKBONE.WEIGHTS: {path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise DataError(f"MODEL.BACKBONE.WEIGHTS: {path} cannot be read: {first_line(error)}") from None
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]

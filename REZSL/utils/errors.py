@@ -15,3 +15,8 @@ class DataError(REZSLError, ValueError):
 
 class RunError(REZSLError, RuntimeError):
     """A run that cannot start or go on: folder in use, device missing, loss not finite."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, to be quoted in one of ours, which have one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,11 +10,12 @@ ROOT = "REZSL"
 
 
 class _ConsoleHandler(logging.Handler):
-    """Writes through tqdm, so that a line does not tear a progress bar."""
+    """Writes through tqdm, so that a line does not tear a progress bar; warnings and errors go to stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stdout)
-        sys.stdout.flush()
+        stream = sys.stdout if record.levelno < logging.WARNING else sys.stderr
+        tqdm.write(self.format(record), file=stream)
+        stream.flush()
 
 
 def setup_logging(log_file: str | os.PathLike | None = None) -> None:

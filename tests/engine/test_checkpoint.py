@@ -1,0 +1,89 @@
+"""Checkpoints: whole or not at all, nothing executed, errors that name the file."""
+
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from REZSL.engine import load_checkpoint, load_model_state, save_checkpoint
+from REZSL.utils.errors import DataError
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "made" / "last.pth"
+    save_checkpoint(path, model={"w": torch.arange(3)}, epoch=4, config="A: 1\n", nested=[(1, None), {"x": 0.5}])
+    content = load_checkpoint(path)
+    assert torch.equal(content.pop("model")["w"], torch.arange(3))
+    assert content == {"epoch": 4, "config": "A: 1\n", "nested": [(1, None), {"x": 0.5}]}
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, old):
+    path = tmp_path / "last.pth"
+    if old:
+        save_checkpoint(path, model={}, epoch=1)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        save_checkpoint(path, model={"w": torch.zeros(9)}, unfit=lambda: None)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_nothing_in_a_checkpoint_is_executed(tmp_path):
+    torch.save({"model": Malicious(tmp_path / "executed")}, tmp_path / "last.pth")
+    with pytest.raises(DataError, match=r"last\.pth cannot be read"):
+        load_checkpoint(tmp_path / "last.pth")
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), "the checkpoint .*last.pth is missing"),
+        (lambda path: (path.unlink(), path.mkdir()), "the checkpoint .*last.pth is missing"),
+        (lambda path: path.write_bytes(b""), "the checkpoint .*last.pth cannot be read"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "the checkpoint .*last.pth cannot be read"),
+        (lambda path: path.write_text("text"), "the checkpoint .*last.pth cannot be read"),
+        (lambda path: torch.save({"weight": torch.zeros(1)}, path), "last.pth is no checkpoint of a run: .*'model'"),
+        (lambda path: torch.save(torch.zeros(1), path), "last.pth is no checkpoint of a run"),
+    ],
+    ids=["missing", "folder", "empty", "cut", "text", "state_dict", "tensor"],
+)
+def test_files_that_are_no_checkpoint(tmp_path, spoil, message):
+    path = tmp_path / "last.pth"
+    save_checkpoint(path, model={"w": torch.zeros(100)})
+    spoil(path)
+    with pytest.raises(DataError, match=message) as raised:
+        load_checkpoint(path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        (nn.Linear(3, 3).state_dict(), "size mismatch for weight"),
+        ({"weight": torch.zeros(2, 3)}, 'Missing key.*"bias"'),
+        (nn.Sequential(nn.Linear(3, 2)).state_dict(), 'Missing key.*"weight"'),
+        ("resnet50", ""),
+    ],
+    ids=["shape", "missing", "names", "text"],
+)
+def test_a_model_that_does_not_fit(state, problem):
+    model = nn.Linear(3, 2)
+    with pytest.raises(DataError, match=f"the checkpoint runs/a.pth does not fit this config's model: .*{problem}"):
+        load_model_state(model, state, "runs/a.pth")
+
+
+def test_the_model_takes_the_whole_state():
+    source, model = nn.Linear(3, 2), nn.Linear(3, 2)
+    load_model_state(model, source.state_dict(), "a.pth")
+    assert torch.equal(model.weight, source.weight)
+    assert torch.equal(model.bias, source.bias)

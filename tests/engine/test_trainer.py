@@ -1,0 +1,210 @@
+"""The loop, on a linear problem it can solve."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, TensorDataset
+
+from REZSL.data import RandomBatchSampler
+from REZSL.engine import RunFolder, Trainer, load_checkpoint
+from REZSL.evaluation import Curve, Results, Row
+from REZSL.modeling import BasicNet, ReMSELoss, ZSLCriterion, ZSLModel, build_backbone
+from REZSL.utils.errors import RunError
+from REZSL.utils.seeding import restore_random_states
+
+SIGNATURES = torch.rand(4, 5, generator=torch.Generator().manual_seed(1))
+BATCHES = 3
+
+
+def make_results(best):
+    point = np.zeros(1)
+    rows = {
+        "gamma=0": Row(0.0, 0.1, 0.1, 0.1),
+        "fixed": Row(0.7, 0.1, 0.1, 0.1),
+        "oracle": Row(0.2, best, best, best, True),
+    }
+    return Results(0.5, 0.25, rows, Curve(point, point, point))
+
+
+def make_trainer(path, best=(0.1,) * 99, lr_factor=lambda step: 1.0, on_evaluate=lambda trainer, n: None, **options):
+    """A trainer whose n-th evaluation gives ``best[n]`` as the oracle's H, and predictions that say ``n``."""
+    torch.manual_seed(0)
+    labels = torch.arange(20) % 4
+    data = TensorDataset(SIGNATURES[labels] @ torch.randn(5, 8), labels)
+    loader = DataLoader(data, batch_sampler=RandomBatchSampler(20, 8, BATCHES, seed=3))
+    model = ZSLModel(build_backbone("features", feature_dim=8), BasicNet(8, 5))
+    criterion = ZSLCriterion(SIGNATURES, ReMSELoss(4, 5, p=0.1, p2=0.5), 20.0, (1.0, 0.5, 0.0, 0.0))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    calls = []
+
+    def evaluate():
+        calls.append(0)
+        on_evaluate(trainer, len(calls))
+        return f"predictions {len(calls)}", make_results(best[len(calls) - 1])
+
+    options = {"epochs": 2, "device": torch.device("cpu"), "config_text": "A: 1\n"} | options
+    schedule = LambdaLR(optimizer, lr_factor)
+    trainer = Trainer(model, criterion, optimizer, schedule, loader, evaluate, RunFolder(path), **options)
+    return trainer
+
+
+def read_metrics(path):
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_loss_falls_and_every_epoch_has_its_line(tmp_path):
+    trainer = make_trainer(tmp_path, epochs=15, checkpoint_period=15)
+    steps = []
+    trainer.criterion.register_forward_hook(
+        lambda module, inputs, terms: steps.append({k: v.item() for k, v in terms.items()})
+    )
+    trainer.train()
+    lines = read_metrics(tmp_path)
+    assert lines == trainer.folder.history
+    assert [line["epoch"] for line in lines] == list(range(1, 16))
+    assert lines[-1]["loss"] < 0.5 * lines[0]["loss"]
+    for n, line in enumerate(lines):
+        assert set(line) == {"epoch", "lr", "loss", "ce", "regression", "T1", "AUSUC", "gzsl"}
+        for name in ("ce", "regression"):
+            mean = np.mean([step[name] for step in steps[BATCHES * n : BATCHES * (n + 1)]])
+            assert line[name] == pytest.approx(mean, rel=1e-5)
+        assert line["loss"] == pytest.approx(line["ce"] + 0.5 * line["regression"], rel=1e-5)
+        assert line["gzsl"] == make_results(0.1).as_dict()["gzsl"]
+
+
+def test_every_epoch_has_its_own_batches(tmp_path):
+    trainer = make_trainer(tmp_path)
+    seen = []
+    trainer.model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
+    trainer.train()
+    assert len(seen) == 2 * BATCHES
+    assert not torch.equal(torch.cat(seen[:BATCHES]), torch.cat(seen[BATCHES:]))
+
+
+def test_learning_rates_are_those_scheduled(tmp_path):
+    trainer = make_trainer(tmp_path, lr_factor=lambda step: 0.5**step)
+    rates = []
+    trainer.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    trainer.train()
+    assert rates == pytest.approx([0.05 * 0.5**step for step in range(2 * BATCHES)])
+    assert [line["lr"] for line in read_metrics(tmp_path)] == pytest.approx(rates[BATCHES - 1 :: BATCHES])
+
+
+def test_last_checkpoint_holds_everything_that_changes(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.train()
+    content = load_checkpoint(tmp_path / "last.pth")
+    assert set(content) == {"model", "criterion", "optimizer", "schedule", "scaler", "epoch", "random", "config"}
+    assert (content["epoch"], content["config"], content["schedule"]["last_epoch"]) == (2, "A: 1\n", 2 * BATCHES)
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(content["model"][name], value)
+    momentum = [state["momentum_buffer"] for state in content["optimizer"]["state"].values()]
+    assert [tuple(m.shape) for m in momentum] == [(5, 8), (5,)]
+    restore_random_states(content["random"])
+    drawn = torch.rand(3), np.random.rand(3)  # noqa: NPY002
+    restore_random_states(content["random"])
+    assert torch.equal(drawn[0], torch.rand(3))
+    assert (drawn[1] == np.random.rand(3)).all()  # noqa: NPY002
+
+
+def test_remse_statistics_are_in_the_criterions_state(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.train()
+    statistics = {k.split(".")[-1]: v for k, v in load_checkpoint(tmp_path / "last.pth")["criterion"].items()}
+    assert (statistics["error_mean"] > 0).any()
+    assert (statistics["weights"] > 1).any()
+    assert statistics["count"].sum() == 8
+    assert torch.equal(statistics["error_mean"], trainer.criterion.regression.statistics.error_mean)
+
+
+@pytest.mark.parametrize(("period", "expected"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (9, [5])])
+def test_evaluation_period_and_last_epoch(tmp_path, period, expected):
+    make_trainer(tmp_path, epochs=5, eval_period=period).train()
+    assert [line["epoch"] for line in read_metrics(tmp_path) if "T1" in line] == expected
+
+
+@pytest.mark.parametrize(("period", "expected"), [(1, [0, 1, 2, 3, 4]), (2, [0, 0, 2, 2, 4]), (9, [0, 0, 0, 0, 0])])
+def test_checkpoint_period_and_last_epoch(tmp_path, period, expected):
+    """What last.pth holds when each epoch is evaluated, which is before it is written."""
+    found, last = [], tmp_path / "last.pth"
+
+    def look(trainer, n):
+        found.append(load_checkpoint(last)["epoch"] if last.exists() else 0)
+
+    make_trainer(tmp_path, epochs=5, checkpoint_period=period, on_evaluate=look).train()
+    assert found == expected
+    assert load_checkpoint(last)["epoch"] == 5
+
+
+@pytest.mark.parametrize(("select", "expected"), [("last", 4), ("oracle", 2)])
+def test_the_selected_epoch_is_kept(tmp_path, select, expected):
+    weights = []
+
+    def keep(trainer, n):
+        weights.append(trainer.model.head.regressor.weight.detach().clone())
+
+    trainer = make_trainer(tmp_path, epochs=4, select=select, best=(0.2, 0.5, 0.5, 0.1), on_evaluate=keep)
+    selected = trainer.train()
+    assert (selected.epoch, selected.predictions) == (expected, f"predictions {expected}")
+    best = selected.results.gzsl["oracle"].H
+    assert best == (0.2, 0.5, 0.5, 0.1)[expected - 1]
+    kept = load_checkpoint(tmp_path / "best.pth")
+    assert (kept["epoch"], kept["config"]) == (expected, "A: 1\n")
+    assert torch.equal(kept["model"]["head.regressor.weight"], weights[expected - 1])
+
+
+def test_training_can_start_at_a_later_epoch(tmp_path):
+    """Its batches are those of that epoch, and the folder gets that epoch's line alone."""
+    inputs = []
+    for start in (0, 1):
+        trainer = make_trainer(tmp_path / str(start))
+        seen = []
+        trainer.model.register_forward_pre_hook(lambda module, args, seen=seen: seen.append(args[0]))
+        trainer.train(start)
+        inputs.append(torch.cat(seen[-BATCHES:]))
+    assert torch.equal(*inputs)
+    assert [line["epoch"] for line in read_metrics(tmp_path / "1")] == [2]
+
+
+class NotFinite(nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, pred, target, labels):
+        return self.value * pred.sum().abs()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, value):
+    def spoil(trainer, n):
+        trainer.criterion.regression = NotFinite(float(value))
+
+    trainer = make_trainer(tmp_path, epochs=3, on_evaluate=spoil)
+    trainer.loader.batch_sampler.num_batches = 1
+    with pytest.raises(RunError, match=rf"not finite by step 1 of epoch 2 \(loss is {value}, regression is {value}\)"):
+        trainer.train()
+    assert load_checkpoint(tmp_path / "last.pth")["epoch"] == 1
+    assert len(read_metrics(tmp_path)) == 1
+
+
+def test_the_log_has_a_line_an_epoch(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("REZSL"), "propagate", True)
+    with caplog.at_level(logging.INFO, "REZSL"):
+        make_trainer(tmp_path, best=(0.25, 0.5)).train()
+    assert [m.split("  ")[0] for m in caplog.messages] == ["epoch 1/2", "epoch 2/2"]
+    assert "T1 50.0  H 10.0 (gamma=0) 25.0 (oracle)" in caplog.messages[0]
+
+
+def test_modes_while_training_and_after_evaluation(tmp_path):
+    """Each epoch trains in training mode, whatever evaluation left behind."""
+    modes = []
+    trainer = make_trainer(tmp_path, on_evaluate=lambda trainer, n: trainer.model.eval())
+    trainer.model.register_forward_pre_hook(lambda module, args: modes.append(module.training))
+    trainer.train()
+    assert modes == [True] * 2 * BATCHES

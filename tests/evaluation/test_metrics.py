@@ -1,0 +1,260 @@
+"""Metrics against plain loops over images and classes."""
+
+from itertools import pairwise
+from statistics import fmean
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from REZSL.evaluation import (
+    ausuc,
+    calibrated_stacking,
+    evaluate_gzsl,
+    harmonic_mean,
+    per_class_accuracy,
+    seen_unseen_curve,
+)
+
+few = settings(max_examples=40, deadline=None)
+
+# both kinds of scores subtract and halve without rounding, so that the loops below meet the very same ties
+TIED = st.integers(-2, 2).map(float)
+RANDOM = st.floats(-8, 8, width=16)
+
+
+@st.composite
+def cases(draw):
+    """(scores, labels, seen): classes and images of both kinds, in any order."""
+    seen = draw(st.permutations([True, False, *draw(st.lists(st.booleans(), max_size=4))]))
+    labels = [*draw(st.lists(st.integers(0, len(seen) - 1), max_size=10)), seen.index(True), seen.index(False)]
+    scores = draw(arrays(np.float64, (len(labels), len(seen)), elements=draw(st.sampled_from([TIED, RANDOM]))))
+    return scores, np.array(labels), np.array(seen)
+
+
+def loop_predictions(scores, seen, gamma):
+    calibrated = [
+        [s - gamma if of_seen else s for s, of_seen in zip(row, seen, strict=True)] for row in scores.tolist()
+    ]
+    return [row.index(max(row)) for row in calibrated]
+
+
+def loop_gzsl(scores, labels, seen, gamma):
+    """(U, S, H): for each kind the mean over its classes of the share of their images predicted right."""
+    predictions = loop_predictions(scores, seen, gamma)
+    accuracy = []
+    for kind in (False, True):
+        classes = [c for c in range(len(seen)) if seen[c] == kind and c in labels]
+        accuracy.append(
+            fmean(fmean(p == c for p, y in zip(predictions, labels, strict=True) if y == c) for c in classes)
+        )
+    unseen_accuracy, seen_accuracy = accuracy
+    total = unseen_accuracy + seen_accuracy
+    return unseen_accuracy, seen_accuracy, 2 * unseen_accuracy * seen_accuracy / total if total else 0.0
+
+
+def loop_curve(scores, labels, seen):
+    """(U, S, H) at one gamma below, between each two of, and above the margins at which an image changes side."""
+    margins = {
+        max(s for s, k in zip(row, seen, strict=True) if k) - max(s for s, k in zip(row, seen, strict=True) if not k)
+        for row in scores.tolist()
+    }
+    margins = sorted(margins)
+    gammas = [margins[0] - 1, *((a + b) / 2 for a, b in pairwise(margins)), margins[-1] + 1]
+    return np.array([loop_gzsl(scores, labels, seen, gamma) for gamma in gammas])
+
+
+def loop_area(points):
+    return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points))
+
+
+@few
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
+def test_per_class_accuracy_is_the_share_right_of_each_class(pairs):
+    predictions, labels = zip(*pairs, strict=True)
+    expected = {c: fmean(p == c for p, y in pairs if y == c) for c in sorted(set(labels))}
+    np.testing.assert_allclose(per_class_accuracy(predictions, labels), list(expected.values()), atol=1e-12)
+    chosen = [4, 0, 7]
+    expected = [expected.get(c, np.nan) for c in chosen]
+    np.testing.assert_allclose(per_class_accuracy(predictions, labels, chosen), expected, atol=1e-12)
+
+
+def test_accuracy_is_a_mean_over_classes_not_over_images():
+    scores = np.eye(3)[[0, 0, 0, 1, 1, 2]]
+    figures = evaluate_gzsl(scores, [0, 0, 0, 1, 0, 2], [True, True, False])
+    assert figures == {"gamma": 0.0, "U": 1.0, "S": (3 / 4 + 1) / 2, "H": pytest.approx(2 * 0.875 / 1.875)}
+
+
+@few
+@given(cases(), st.integers(-20, 20).map(lambda n: n / 4))
+def test_stacking_and_gzsl_equal_plain_loops(case, gamma):
+    scores, labels, seen = case
+    assert calibrated_stacking(scores, seen, gamma).tolist() == loop_predictions(scores, seen, gamma)
+    figures = evaluate_gzsl(scores, labels, seen, gamma)
+    assert figures["gamma"] == gamma
+    np.testing.assert_allclose([figures[k] for k in "USH"], loop_gzsl(scores, labels, seen, gamma), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("unseen", "seen", "expected"),
+    [(0.5, 0.5, 0.5), (0.2, 0.6, 0.3), (0.0, 0.0, 0.0), (0, 0, 0.0), (1, 1, 1.0), (0.0, 0.7, 0.0)],
+)
+def test_harmonic_mean(unseen, seen, expected):
+    assert harmonic_mean(unseen, seen) == pytest.approx(expected)
+
+
+def test_harmonic_mean_of_arrays():
+    np.testing.assert_allclose(harmonic_mean([0.0, 0.2], np.array([0.0, 0.6])), [0, 0.3])
+
+
+@few
+@given(cases())
+def test_curve_area_and_best_equal_brute_force_over_all_thresholds(case):
+    scores, labels, seen = case
+    expected = loop_curve(scores, labels, seen)
+    curve = seen_unseen_curve(scores, labels, seen)
+    np.testing.assert_allclose(np.stack([curve.unseen, curve.seen, curve.harmonic], 1), expected, atol=1e-12)
+    assert ausuc(scores, labels, seen) == pytest.approx(loop_area(expected), abs=1e-12)
+    assert curve.harmonic[curve.best] == pytest.approx(expected[:, 2].max(), abs=1e-12)
+    for gamma, point in zip(curve.gamma, expected, strict=True):  # a gamma of the curve gives the curve's point
+        figures = evaluate_gzsl(scores, labels, seen, gamma)
+        np.testing.assert_allclose([figures[k] for k in "USH"], point, atol=1e-12)
+
+
+@few
+@given(cases())
+def test_curve_ends_at_the_accuracies_within_one_kind_and_is_monotone(case):
+    scores, labels, seen = case
+    curve = seen_unseen_curve(scores, labels, seen)
+    among = [np.where(kind, scores, -np.inf).argmax(1) for kind in (seen, ~seen)]
+    s, u = (
+        per_class_accuracy(p[seen[labels] == k], labels[seen[labels] == k]).mean()
+        for p, k in zip(among, (1, 0), strict=True)
+    )
+    np.testing.assert_allclose(
+        [curve.unseen[0], curve.seen[0], curve.unseen[-1], curve.seen[-1]], [0, s, u, 0], atol=1e-12
+    )
+    assert (np.diff(curve.unseen) >= 0).all()
+    assert (np.diff(curve.seen) <= 0).all()
+    assert (np.diff(curve.gamma) > 0).all()
+
+
+def test_curve_worked_by_hand():
+    """Margins 3 (seen, right), 1 (unseen, right), -1 (seen, right) and -2 (unseen, wrong among the unseen)."""
+    scores = [[3, 0, -9], [1, 0, -9], [0, 1, -9], [0, 1, 2]]
+    curve = seen_unseen_curve(scores, [0, 1, 0, 1], [True, False, False])
+    assert curve.gamma.tolist() == [-3, -1.5, 0, 2, 4]
+    assert curve.unseen.tolist() == [0, 0, 0, 0.5, 0.5]
+    assert curve.seen.tolist() == [1, 1, 0.5, 0.5, 0]
+    assert ausuc(scores, [0, 1, 0, 1], [True, False, False]) == 0.25
+    assert curve.best == 3
+
+
+def test_equal_margins_move_together():
+    """One step from (0, 1) to (1, 0), not a corner at (1, 1) or (0, 0), whatever the order of the images."""
+    for labels in ([0, 1], [1, 0]):
+        assert ausuc([[2, 1], [1, 0]], labels, [True, False]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("scores", "area", "best"),
+    [
+        ([[1, 0, 5], [1, 0, 5]], 0.0, 0.0),  # no unseen image right among the unseen classes
+        ([[-1, 5, 1], [-9, 5, 1]], 1.0, 1.0),  # perfect at the right gamma
+        ([[0, 0, 0], [0, 0, 0]], 0.5, 0.0),  # constant scores: the first class of either kind
+    ],
+)
+def test_degenerate_predictions(scores, area, best):
+    labels, seen = [0, 1], [True, False, False]
+    curve = seen_unseen_curve(scores, labels, seen)
+    assert (ausuc(scores, labels, seen), curve.harmonic.max()) == (area, best)
+
+
+@few
+@given(st.integers(0, 2**32 - 1))
+def test_order_of_classes_and_images_does_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    scores, labels, seen = rng.normal(size=(12, 5)), np.r_[rng.integers(0, 5, 10), 0, 4], np.arange(5) < 3
+    order, images = rng.permutation(5), rng.permutation(12)
+    new = (scores[:, order][images], order.argsort()[labels][images], seen[order])
+    for a, b in zip(seen_unseen_curve(scores, labels, seen), seen_unseen_curve(*new), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    assert evaluate_gzsl(scores, labels, seen, 0.3) == pytest.approx(evaluate_gzsl(*new, 0.3), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        np.ndarray.tolist,
+        lambda a: a.astype(np.float32) if a.dtype == float else a,
+        torch.from_numpy,
+        lambda a: torch.from_numpy(a).requires_grad_(a.dtype == float),
+        lambda a: torch.from_numpy(a).bfloat16() if a.dtype == float else torch.from_numpy(a),
+    ],
+    ids=["lists", "float32", "torch", "requires_grad", "bfloat16"],
+)
+def test_lists_arrays_and_tensors_give_the_same(convert):
+    rng = np.random.default_rng(2)
+    arguments = (
+        rng.integers(-8, 8, (20, 5)).astype(float),
+        np.r_[rng.integers(0, 5, 18), 0, 3],
+        np.array([1, 1, 1, 0, 0], bool),
+    )
+    scores, labels, seen = map(convert, arguments)
+    assert evaluate_gzsl(scores, labels, seen, 1.5) == evaluate_gzsl(*arguments, 1.5)
+    assert ausuc(scores, labels, seen) == ausuc(*arguments)
+    for a, b in zip(seen_unseen_curve(scores, labels, seen), seen_unseen_curve(*arguments), strict=True):
+        np.testing.assert_array_equal(a, b)
+    predictions = calibrated_stacking(scores, seen, 1.5)
+    assert isinstance(predictions, np.ndarray)
+    np.testing.assert_array_equal(predictions, calibrated_stacking(arguments[0], arguments[2], 1.5))
+    np.testing.assert_array_equal(
+        per_class_accuracy(convert(predictions), labels), per_class_accuracy(predictions, labels)
+    )
+
+
+def test_inputs_are_left_alone():
+    scores = np.ones((2, 2))
+    evaluate_gzsl(scores, [0, 1], [True, False], 5.0)
+    ausuc(scores, [0, 1], [True, False])
+    assert (scores == 1).all()
+
+
+def test_without_images_of_one_kind_its_accuracy_and_h_are_nan():
+    figures = evaluate_gzsl(np.eye(3)[[0, 1]], [0, 1], [True, True, False])
+    assert figures["S"] == 1
+    assert np.isnan([figures["U"], figures["H"]]).all()
+
+
+@pytest.mark.parametrize("function", [seen_unseen_curve, ausuc, evaluate_gzsl])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([1, 2], [0, 1], [True, False]), r"scores must be \(N, C\) and seen \(C,\), got \(2,\) and \(2,\)"),
+        ((np.zeros((2, 3)), [0, 1], [True, False]), r"got \(2, 3\) and \(2,\)"),
+        ((np.zeros((2, 2)), [0, 1, 1], [True, False]), "2 scores for 3 labels"),
+        ((np.zeros((2, 2)), [0, 2], [True, False]), r"labels must be class numbers in 0\.\.1"),
+        ((np.zeros((2, 2)), [-1, 1], [True, False]), r"labels must be class numbers in 0\.\.1"),
+        (([[0, 1], [np.nan, 1]], [0, 1], [True, False]), "scores of image 1 hold NaN"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(function, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        function(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("labels", "seen"),
+    [([0, 0], [True, False]), ([1, 1], [True, False]), ([0, 1], [True, True]), ([0, 1], [False, False])],
+)
+def test_a_curve_needs_both_kinds(labels, seen):
+    with pytest.raises(ValueError, match="needs classes and images of both kinds"):
+        ausuc(np.zeros((2, 2)), labels, seen)
+
+
+def test_per_class_accuracy_refuses_other_lengths():
+    with pytest.raises(ValueError, match="1 predictions for 2 labels"):
+        per_class_accuracy([0], [0, 1])

@@ -1,0 +1,97 @@
+"""Every command and every example of the README runs."""
+
+import importlib.util
+import re
+import shlex
+
+import pytest
+import torch
+from stand_ins import REPOSITORY, TinyData
+from torch import nn
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines() if line.strip()
+]
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
+SMALL = {  # what makes a command quick and keeps it to stand-in data
+    "DATASETS.IMAGE_SIZE": "32",
+    "DATASETS.WAYS": "4",
+    "DATALOADER.N_BATCH": "1",
+    "DATALOADER.NUM_WORKERS": "0",
+    "SOLVER.MAX_EPOCH": "1",
+    "MODEL.BACKBONE.PRETRAINED": "False",
+}
+
+
+def load_tool(name):
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder laid out like a fresh clone with stand-in data in ``Dataset``."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").symlink_to(REPOSITORY / "config")
+    TinyData(tmp_path / "Dataset", "CUB", 312).write().write_images().write_embeddings(300)
+    TinyData(tmp_path / "Dataset", "DEMO", 24).write().write_images().write_embeddings(300)
+    return tmp_path
+
+
+def test_readme_has_two_newcomers_commands():
+    installs = [command for command in COMMANDS if "pip install" in command]
+    assert [command.split(" && ")[-1].split()[1:3] for command in installs] == [
+        ["tools/train.py", "--config-file"],
+        ["-m", "pytest"],
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:\]\(|`)((?:config|assets|REZSL|tools)/[\w./-]*)", README))))
+def test_readme_paths_exist(path):
+    assert (REPOSITORY / path).exists()
+
+
+def test_readme_train_commands_run(workplace):
+    """In the README's order, since a later command uses an earlier one's run."""
+    train = load_tool("train")
+    ran = 0
+    for command in COMMANDS:
+        words = shlex.split(command.split(" && ")[-1])
+        while "=" in words[0]:  # CUDA_VISIBLE_DEVICES=0
+            words.pop(0)
+        if words[:2] != ["python", "tools/train.py"]:
+            continue
+        given = words[2:]
+        extra = [word for key, value in SMALL.items() if key not in given for word in (key, value)]
+        assert train.main([*given, *extra]) == 0, command
+        ran += 1
+    assert ran == sum("tools/train.py" in command for command in COMMANDS) >= 4
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.split("import ")[-1].split("\n")[0])
+def test_readme_examples_run(example, capsys):
+    """With the names that an example leaves to its reader: a model, an optimiser, a loader."""
+    model = nn.Linear(8, 5)
+    model.forward = lambda x: nn.functional.linear(x, model.weight, model.bias)
+    batches = [(torch.rand(6, 8), torch.rand(6, 5), torch.randint(3, (6,))) for _ in range(4)]
+    before = model.weight.detach().clone()
+    names = {
+        "RegNorm": True,
+        "device": "cpu",
+        "reg_label_dim": 5,
+        "scls_num": 3,
+        "cls_num": 4,
+        "tr_dataloader": batches,
+        "model": model,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+    }
+    exec(compile(example, "README.md", "exec"), names)
+    if "tr_dataloader" in example:
+        assert not torch.equal(before, model.weight)
+    if "loss" in names:
+        assert torch.isfinite(names["loss"])
+    if "print" in example:
+        assert "'H': " in capsys.readouterr().out

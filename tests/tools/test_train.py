@@ -1,0 +1,419 @@
+"""Whole runs of the command line, in this process, on a data set of a few tiny images."""
+
+import importlib.util
+import json
+import logging
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from REZSL.config import get_defaults, load_config
+from REZSL.evaluation import Predictions, evaluate, evaluate_gzsl
+
+SOURCE = Path(__file__).parents[2] / "tools" / "train.py"
+BASE = {
+    "SEED": 5,
+    "MODEL": {"DEVICE": "cpu"},
+    "DATASETS": {"NAME": "TINY", "WAYS": 2, "SHOTS": 2},
+    "DATALOADER": {"MODE": "episode", "NUM_WORKERS": 0},
+    "SOLVER": {"MAX_EPOCH": 1, "BASE_LR": 0.01},
+    "TEST": {"IMS_PER_BATCH": 8},
+}
+FEATURES = ["DATASETS.INPUT", "features", "MODEL.BACKBONE.TYPE", "features"]
+IMAGES = ["DATASETS.IMAGE_SIZE", "32", "MODEL.BACKBONE.NAME", "resnet18", "MODEL.BACKBONE.PRETRAINED", "False"]
+CROSS_BATCH = "MODEL.REZSL.USE True MODEL.REZSL.P 0.5 MODEL.REZSL.P2 0.5 MODEL.REZSL.WEIGHT_TYPE cross_batch"
+RUN_FILES = {
+    "config.yaml",
+    "log.txt",
+    "metrics.jsonl",
+    "last.pth",
+    "best.pth",
+    "predictions.npz",
+    "results.json",
+    "figures",
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Networks this small are slower on more, much slower where others compute too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def train():
+    spec = importlib.util.spec_from_file_location("rezsl_tools_train", SOURCE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run(train, tiny, tmp_path):
+    """``run(name, "KEY VALUE ...", flag, ...)`` returns the exit status of a run into ``tmp_path/name``."""
+    tiny.write().write_images().write_embeddings()
+    experiment = tmp_path / "experiment.yaml"
+    experiment.write_text(yaml.safe_dump(BASE))
+
+    def run(name, overrides="", *flags, inputs=FEATURES):
+        where = ["OUTPUT_DIR", str(tmp_path / name), "DATASETS.ROOT", str(tiny.root)]
+        return train.main(["--config-file", str(experiment), *flags, *where, *inputs, *overrides.split()])
+
+    return run
+
+
+@pytest.fixture
+def without_figures(train, monkeypatch):
+    monkeypatch.setattr(train, "draw_run", lambda *arguments: None)
+
+
+def read_metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def read_results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("inputs", [FEATURES, IMAGES], ids=["features", "images"])
+def test_a_whole_run(run, tiny, tmp_path, capsys, inputs):
+    options = (
+        "SOLVER.MAX_EPOCH 2 SOLVER.CHECKPOINT_PERIOD 2 DATALOADER.N_BATCH 2 MODEL.REZSL.USE True MODEL.REZSL.P 0.1"
+    )
+    assert run("run", options, inputs=inputs) == 0
+    folder = tmp_path / "run"
+    assert {path.name for path in folder.iterdir()} == RUN_FILES
+    assert {p.name for p in (folder / "figures").iterdir()} == {
+        f"{n}.{s}" for n in ("training", "seen_unseen") for s in ("png", "svg")
+    }
+
+    output, log = capsys.readouterr().out, (folder / "log.txt").read_text()
+    for text in ("TINY: 20 trainval + 8 test_seen + 14 test_unseen images", "epoch 2/2", "oracle", str(folder)):
+        assert text in output
+        assert text in log
+
+    config = load_config(folder / "config.yaml")
+    overrides = ["OUTPUT_DIR", str(folder), "DATASETS.ROOT", str(tiny.root), *inputs, *options.split()]
+    assert config == load_config(tmp_path / "experiment.yaml", overrides)
+    assert yaml.safe_load((folder / "config.yaml").read_text()).keys() == get_defaults().keys()
+
+    lines = read_metrics(folder)
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert {"lr", "loss", "ce", "regression", "T1", "AUSUC", "gzsl"} <= set(lines[0])
+    last, best = (torch.load(folder / f"{name}.pth", weights_only=True) for name in ("last", "best"))
+    assert (last["epoch"], best["epoch"]) == (2, 2)
+    assert all(torch.equal(last["model"][name], value) for name, value in best["model"].items())
+    assert last["config"] == best["config"] == (folder / "config.yaml").read_text()
+
+
+def test_results_are_fractions_and_follow_from_the_predictions(run, tmp_path, without_figures):
+    assert run("run", "TEST.GAMMA 0.25") == 0
+    content = read_results(tmp_path / "run")
+    assert {k: content[k] for k in ("dataset", "seed", "epoch")} == {"dataset": "TINY", "seed": 5, "epoch": 1}
+    assert {k: content[k] for k in ("T1", "AUSUC", "gzsl")} == {
+        k: read_metrics(tmp_path / "run")[-1][k] for k in ("T1", "AUSUC", "gzsl")
+    }
+    p = Predictions.load(tmp_path / "run" / "predictions.npz")
+    assert evaluate(p, 0.25).as_dict() == {k: content[k] for k in ("T1", "AUSUC", "gzsl")}
+
+    # the same by plain means; classes 1 and 4 are unseen and come last
+    assert p.class_names == ("class_1", "class_3", "class_4", "class_6", "class_2", "class_5")
+    assert sorted(p.images) == [i for i in range(42) if i // 7 in (1, 4) or i % 7 >= 5]
+    unit = [
+        x / np.linalg.norm(x, axis=1, keepdims=True) for x in (p.attributes.astype(float), p.signatures.astype(float))
+    ]
+    scores = 20 * unit[0] @ unit[1].T
+    hits = {c: [s[4:].argmax() + 4 == c for s, y in zip(scores, p.labels, strict=True) if y == c] for c in (4, 5)}
+    assert content["T1"] == pytest.approx(fmean(map(fmean, hits.values())))
+    seen = np.arange(6) < 4
+    assert set(content["gzsl"]) == {"gamma=0", "fixed", "oracle"}
+    for name, row in content["gzsl"].items():
+        assert row.pop("uses_test_labels", False) is (name == "oracle")
+        assert row == pytest.approx(evaluate_gzsl(scores, p.labels, seen, row["gamma"]))
+    assert [content["gzsl"][name]["gamma"] for name in ("gamma=0", "fixed")] == [0, 0.25]
+    grid = [evaluate_gzsl(scores, p.labels, seen, gamma)["H"] for gamma in np.linspace(-40, 40, 801)]
+    best = content["gzsl"]["oracle"]["H"]
+    assert best >= max(grid) - 1e-12
+
+
+def test_the_oracle_epoch_says_so(run, tmp_path, capsys, without_figures):
+    assert run("run", "SOLVER.MAX_EPOCH 4 TEST.SELECT oracle SOLVER.BASE_LR 0.5") == 0
+    best = [line["gzsl"]["oracle"]["H"] for line in read_metrics(tmp_path / "run")]
+    content = read_results(tmp_path / "run")
+    assert content["epoch"] == 1 + best.index(max(best))
+    assert content["gzsl"]["oracle"]["H"] == max(best)
+    assert content["select_uses_test_labels"] is True
+    assert "picked on the test classes" in capsys.readouterr().err
+
+
+def test_same_seed_same_metrics_whatever_the_workers(run, tmp_path, without_figures):
+    options = "SOLVER.MAX_EPOCH 2 TEST.PERIOD 2 DATALOADER.N_BATCH 2 MODEL.BACKBONE.FINETUNE False "
+    options += "SOLVER.DATA_AUG resize_random_crop+colorjitter DATALOADER.NUM_WORKERS"
+    for name, workers in (("a", 2), ("b", 2), ("c", 0)):
+        assert run(name, f"{options} {workers}", inputs=IMAGES) == 0
+    a, b, c = ((tmp_path / name / "metrics.jsonl").read_bytes() for name in "abc")
+    assert a == b == c
+    first, second = read_metrics(tmp_path / "a")
+    assert first["loss"] != second["loss"]
+
+
+def test_a_second_run_changes_nothing(run, tmp_path, capsys, without_figures):
+    run("run")
+    before = contents(tmp_path / "run")
+    capsys.readouterr()
+    assert run("run", "SOLVER.MAX_EPOCH 3") == 1
+    message = the_error(capsys)
+    assert message.startswith(f"error: OUTPUT_DIR {tmp_path / 'run'} already holds a run")
+    assert f"set OUTPUT_DIR {tmp_path / 'run-2'}" in message
+    assert contents(tmp_path / "run") == before
+
+
+def test_evaluation_alone_gives_the_figures_of_the_run(run, tmp_path, train):
+    run("run", "SOLVER.MAX_EPOCH 2 MODEL.META_ARCHITECTURE AttentionNet")
+    before, results = contents(tmp_path / "run"), read_results(tmp_path / "run")
+    config, weight = tmp_path / "run" / "config.yaml", tmp_path / "run" / "best.pth"
+    for name in ("eval", "eval-2"):
+        assert train.main(["--config-file", str(config), "--eval-only", "MODEL.WEIGHT", str(weight)]) == 0
+        again = tmp_path / "run" / name
+        assert {path.name for path in again.iterdir()} == RUN_FILES - {"metrics.jsonl", "last.pth", "best.pth"}
+        assert read_results(again) == results
+        assert (again / "predictions.npz").read_bytes() == before[Path("predictions.npz")]
+    after = contents(tmp_path / "run")
+    assert {path: after[path] for path in before} == before
+
+
+def test_an_evaluation_that_failed_leaves_its_folder_to_the_next(run, tmp_path, without_figures):
+    run("run")
+    weight = tmp_path / "run" / "best.pth"
+    assert run("run", f"MODEL.WEIGHT {weight}x", "--eval-only") == 1
+    assert run("run", f"MODEL.WEIGHT {weight}", "--eval-only") == 0
+    assert (tmp_path / "run" / "eval" / "results.json").exists()
+    assert not (tmp_path / "run" / "eval-2").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["", CROSS_BATCH, "MODEL.LOSS.REG_TYPE BMC", "SOLVER.OPTIMIZER adamw SOLVER.STEPS 1", "DTYPE float16"],
+    ids=["plain", "cross_batch", "BMC", "adamw", "float16"],
+)
+def test_a_resumed_run_goes_on_as_if_never_stopped(run, tmp_path, without_figures, options):
+    assert run("straight", f"{options} SOLVER.MAX_EPOCH 2") == 0
+    assert run("first", options) == 0
+    resume = f"MODEL.WEIGHT {tmp_path / 'first' / 'last.pth'} SOLVER.RESUME_OPTIM True SOLVER.RESUME_SCHED True"
+    assert run("second", f"{options} {resume} SOLVER.MAX_EPOCH 2") == 0
+    assert read_metrics(tmp_path / "second") == read_metrics(tmp_path / "straight")[1:]
+
+
+@pytest.mark.parametrize(
+    ("resume", "epochs", "rates"),
+    [
+        ("", [1, 2, 3], [0.01, 0.001, 0.0001]),
+        ("SOLVER.RESUME_OPTIM True", [1, 2, 3], [0.01, 0.001, 0.0001]),
+        ("SOLVER.RESUME_SCHED True", [2, 3], [0.001, 0.0001]),
+        ("SOLVER.RESUME_OPTIM True SOLVER.RESUME_SCHED True", [2, 3], [0.001, 0.0001]),
+    ],
+    ids=["none", "optim", "sched", "both"],
+)
+def test_the_schedule_starts_anew_or_goes_on(run, tmp_path, without_figures, resume, epochs, rates):
+    schedule = "SOLVER.STEPS 1 SOLVER.GAMMA 0.1 DATALOADER.N_BATCH 1"
+    run("first", schedule)
+    assert run("second", f"{schedule} SOLVER.MAX_EPOCH 3 MODEL.WEIGHT {tmp_path / 'first' / 'last.pth'} {resume}") == 0
+    lines = read_metrics(tmp_path / "second")
+    assert [line["epoch"] for line in lines] == epochs
+    assert [line["lr"] for line in lines] == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "MODEL.META_ARCHITECTURE AttentionNet MODEL.ATTENTION.EMBEDDING learned",
+        "MODEL.META_ARCHITECTURE AttentionNet MODEL.ATTENTION.EMBEDDING w2v MODEL.ATTENTION.MODE concat",
+        "MODEL.META_ARCHITECTURE AttentionNet MODEL.HID_DIM 6 MODEL.ATTENTION.CHANNEL 7",
+        "MODEL.HID_DIM 6 DATALOADER.MODE random DATASETS.SEMANTIC normalized",
+        "MODEL.LOSS.REG_TYPE MSE MODEL.LOSS.REG_NORM False MODEL.LOSS.LAMBDA0 0.5",
+        "MODEL.LOSS.REG_TYPE RMSE MODEL.REZSL.USE True MODEL.REZSL.P 0.1 MODEL.REZSL.P2 0.75",
+        f"MODEL.LOSS.REG_TYPE MAE {CROSS_BATCH}",
+        "MODEL.LOSS.REG_TYPE BMC",
+        "DTYPE bfloat16 MODEL.META_ARCHITECTURE AttentionNet",
+        "SOLVER.OPTIMIZER adamw SOLVER.SCHEDULE cosine SOLVER.WARMUP_EPOCHS 0.5",
+        "SOLVER.OPTIMIZER sgd SOLVER.SCHEDULE step SOLVER.BIAS_LR_FACTOR 0.5 SOLVER.MOMENTUM 0",
+        "DATASETS.FEATURE_SCALING standard DATALOADER.EP_PER_BATCH 2 DATALOADER.NUM_WORKERS 1",
+    ],
+)
+def test_every_option_trains(run, tmp_path, without_figures, options):
+    assert run("run", options) == 0
+    (line,) = read_metrics(tmp_path / "run")
+    assert line["loss"] > 0
+    assert set(read_results(tmp_path / "run")["gzsl"]) == {"gamma=0", "fixed", "oracle"}
+
+
+@pytest.mark.parametrize("option", ["LOSS.LAMBDA0", "LOSS.LAMBDA1"])
+def test_a_term_with_weight_0_is_left_out(run, tmp_path, without_figures, option):
+    assert run("run", f"MODEL.{option} 0") == 0
+    (line,) = read_metrics(tmp_path / "run")
+    assert [name in line for name in ("ce", "regression")] == [option != "LOSS.LAMBDA0", option != "LOSS.LAMBDA1"]
+
+
+def test_gemnet_trains_on_all_its_terms(run, tmp_path, without_figures):
+    options = (
+        "MODEL.META_ARCHITECTURE GEMNet MODEL.LOSS.LAMBDA2 0.1 MODEL.LOSS.LAMBDA3 0.2 MODEL.BACKBONE.FINETUNE False"
+    )
+    options += " DATALOADER.N_BATCH 1 DATASETS.IMAGE_SIZE 64 DATASETS.ATTRIBUTE_GROUPS [[0,1],[2,3,4]]"
+    assert run("run", options, inputs=IMAGES) == 0
+    (line,) = read_metrics(tmp_path / "run")
+    assert min(line["ad"], line["cpt"]) > 0
+    total = line["ce"] + line["regression"] + 0.1 * line["ad"] + 0.2 * line["cpt"]
+    assert line["loss"] == pytest.approx(total, rel=1e-5)
+
+
+def break_image(tiny):
+    path = tiny.image_root / "TINY_200" / tiny.tails[0]
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def cut(tiny, name):
+    path = tiny.folder / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def without(tiny, content, key):
+    del content[key]
+    tiny.write()
+
+
+ERRORS = {  # overrides, what else is wrong, what the line names
+    "unknown key": ("SOLVER.LR 1", None, "SOLVER.LR"),
+    "value": ("SOLVER.BASE_LR fast", None, "SOLVER.BASE_LR is 'fast'"),
+    "no value": ("SEED", None, "'SEED' has no value"),
+    "no root": ("DATASETS.ROOT /missing/data", None, "/missing/data/xlsa17/data/TINY/att_splits.mat"),
+    "no data set": ("DATASETS.NAME CUBS", None, "CUBS"),
+    "splits cut": ("", lambda tiny: cut(tiny, "att_splits.mat"), "att_splits.mat"),
+    "images cut": ("", lambda tiny: cut(tiny, "res101.mat"), "res101.mat"),
+    "no features": ("", lambda tiny: without(tiny, tiny.res101, "features"), "DATASETS.INPUT images"),
+    "no split": (
+        "",
+        lambda tiny: without(tiny, tiny.att_splits, "trainval_loc"),
+        "att_splits.mat has no 'trainval_loc'",
+    ),
+    "ways": ("DATASETS.WAYS 5", None, "DATASETS.WAYS is 5"),
+    "cuda": ("MODEL.DEVICE cuda:99", None, "MODEL.DEVICE is cuda:99"),
+    "no weight": ("MODEL.WEIGHT runs/missing.pth", None, "runs/missing.pth"),
+    "resume nothing": ("SOLVER.RESUME_OPTIM True", None, "SOLVER.RESUME_OPTIM"),
+    "no vectors": (
+        "MODEL.META_ARCHITECTURE GEMNet MODEL.ATTENTION.W2V_PATH /missing",
+        None,
+        "/missing/TINY_attribute.npy",
+    ),
+    "groups": ("MODEL.META_ARCHITECTURE GEMNet MODEL.LOSS.LAMBDA2 1", None, "DATASETS.ATTRIBUTE_GROUPS"),
+    "test transform": ("TEST.DATA_AUG resize", None, "TEST.DATA_AUG"),
+    "diverging": ("SOLVER.BASE_LR 1e38 DATALOADER.N_BATCH 3", None, "not finite"),
+    "diverging in the last step": ("SOLVER.BASE_LR 1e38 DATALOADER.N_BATCH 1", None, "finite"),
+}
+
+
+def the_error(capsys):
+    """The one line that starts with ``error: ``, which ends the error stream; no traceback anywhere."""
+    output, errors = capsys.readouterr()
+    assert "Traceback" not in output + errors
+    assert sum(line.startswith("error: ") for line in (output + errors).splitlines()) == 1
+    last = errors.splitlines()[-1]
+    assert last.startswith("error: ")
+    return last
+
+
+@pytest.mark.parametrize(("overrides", "spoil", "named"), ERRORS.values(), ids=ERRORS)
+def test_bad_input_is_told_in_one_line(run, tiny, tmp_path, capsys, overrides, spoil, named):
+    if spoil:
+        spoil(tiny)
+    assert run("run", overrides) == 1
+    assert named in the_error(capsys)
+    assert logging.getLogger("REZSL").handlers == []
+    assert not {path.name for path in tmp_path.glob("run/*")} & {"results.json", "best.pth", "predictions.npz"}
+
+
+@pytest.mark.parametrize(
+    "options", ["", "DATASETS.CHECK_IMAGES False", "DATASETS.CHECK_IMAGES False DATALOADER.NUM_WORKERS 2"]
+)
+def test_a_broken_image_is_named(run, tiny, capsys, options):
+    break_image(tiny)
+    assert run("run", f"{options} MODEL.BACKBONE.FINETUNE False DATALOADER.N_BATCH 9", inputs=IMAGES) == 1
+    assert tiny.tails[0] in the_error(capsys)
+
+
+def test_a_missing_image_folder_is_named(run, capsys):
+    assert run("run", "DATASETS.IMAGE_ROOT /missing/images", inputs=IMAGES) == 1
+    assert "/missing/images" in the_error(capsys)
+
+
+def test_evaluation_alone_needs_a_weight(run, tmp_path, capsys):
+    assert run("run", "", "--eval-only") == 1
+    assert "MODEL.WEIGHT" in the_error(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.write_bytes(b"PK"), lambda path: torch.save({"weight": torch.zeros(1)}, path)]
+)
+def test_a_file_that_is_no_checkpoint(run, tmp_path, capsys, make):
+    make(tmp_path / "other.pth")
+    assert run("run", f"MODEL.WEIGHT {tmp_path / 'other.pth'}", "--eval-only") == 1
+    assert str(tmp_path / "other.pth") in the_error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "options", "named"),
+    [
+        ("best.pth", "SOLVER.RESUME_OPTIM True", "SOLVER.RESUME_OPTIM"),
+        ("best.pth", "MODEL.HID_DIM 3", "best.pth does not fit this config's model"),
+        ("last.pth", "SOLVER.RESUME_SCHED True", "SOLVER.MAX_EPOCH is 1"),
+        ("last.pth", "SOLVER.RESUME_OPTIM True MODEL.LOSS.REG_TYPE BMC", "last.pth"),
+        ("last.pth", "SOLVER.RESUME_OPTIM True SOLVER.OPTIMIZER adamw", "last.pth"),
+    ],
+    ids=["no optimizer", "model", "finished", "parameters", "other optimizer"],
+)
+def test_a_checkpoint_that_does_not_fit(run, tmp_path, capsys, without_figures, checkpoint, options, named):
+    run("first")
+    capsys.readouterr()
+    assert run("second", f"MODEL.WEIGHT {tmp_path / 'first' / checkpoint} {options}") == 1
+    assert named in the_error(capsys)
+
+
+@pytest.mark.parametrize("content", [b"SEED: [1\n", b"SEED: \x00\n", b"MODEL:\n  NAME: caf\xe9\n", b"- SEED\n"])
+def test_a_config_file_that_is_none(train, tmp_path, capsys, content):
+    (tmp_path / "bad.yaml").write_bytes(content)
+    assert train.main(["--config-file", str(tmp_path / "bad.yaml")]) == 1
+    assert str(tmp_path / "bad.yaml") in the_error(capsys)
+
+
+def test_an_error_is_in_the_log_and_the_folder_can_be_used_again(run, tmp_path, without_figures):
+    assert run("run", "DATASETS.WAYS 5") == 1
+    assert "DATASETS.WAYS is 5" in (tmp_path / "run" / "log.txt").read_text()
+    assert run("run") == 0
+    assert load_config(tmp_path / "run" / "config.yaml").DATASETS.WAYS == 2
+
+
+def test_stopping_by_hand_is_no_traceback(run, train, monkeypatch, capsys):
+    def interrupted(cfg):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "build_data", interrupted)
+    assert run("run") == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+def test_images_can_be_wider_or_narrower_than_the_crop(run, tiny, tmp_path, without_figures):
+    for n, size in ((0, (100, 20)), (1, (20, 100))):
+        Image.new("L", size).save(tiny.image_root / "TINY_200" / tiny.tails[n])
+    assert run("run", "MODEL.BACKBONE.FINETUNE False DATALOADER.N_BATCH 5", inputs=IMAGES) == 0
