@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
-from REZSL.utils.errors import ConfigError
+from REZSL.utils.errors import ConfigError, first_line
 from REZSL.utils.registry import did_you_mean
 
 from .defaults import CHOICES, NON_NEGATIVE, POSITIVE, RETIRED, get_defaults
@@ -52,20 +52,33 @@ def _read_yaml(path: str | os.PathLike) -> dict:
     if path.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"{path}: a config file must be .yaml or .yml")
     try:
-        text = path.read_text(encoding="utf-8")
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config file: {error.strerror}") from None
-    try:
-        content = yaml.safe_load(text)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not valid UTF-8 text") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
+        problem = getattr(error, "problem", None) or first_line(error)
+        raise ConfigError(f"{path}{where}: not valid YAML: {problem}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected KEY: VALUE lines, got a {type(content).__name__}")
     return content
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that occurs twice, of which YAML would drop the first in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key_node.value} occurs twice", problem_mark=key_node.start_mark)
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
 
 
 def _pairs(overrides: Sequence[str]) -> dict[str, Any]:
@@ -86,10 +99,9 @@ def _leaves(node: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _unknown(key: str, known: dict[str, Any]) -> str:
     if any(k.startswith(key + ".") for k in known):
         return f"{key} is a section, it takes keys of its own"
-    leaf = key.rsplit(".", 1)[-1]
-    same_leaf = [k for k in known if k.rsplit(".", 1)[-1] == leaf]
-    hint = f"; did you mean {same_leaf[0]!r}?" if same_leaf else did_you_mean(key, known)
-    return f"unknown key {key}{hint}"
+    same_leaf = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]  # right name, wrong section
+    hint = did_you_mean(key, same_leaf) or (f"; did you mean {same_leaf[0]!r}?" if same_leaf else "")
+    return f"unknown key {key}{hint or did_you_mean(key, known)}"
 
 
 def _with_both_seeds(values: dict[str, Any], source: str) -> dict[str, Any]:
@@ -138,8 +150,9 @@ def _set(cfg: CfgNode, key: str, value: Any) -> None:
 def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
     values = dict(_leaves(cfg))
 
-    def fail(key: str, problem: str) -> None:
-        raise ConfigError(f"{sources.get(key, 'defaults')}: {key} is {values[key]!r}, {problem}")
+    def fail(key: str, problem: str, other: str = "") -> None:
+        source = sources.get(key) or sources.get(other) or "defaults"
+        raise ConfigError(f"{source}: {key} is {values[key]!r}, {problem}")
 
     for key, value in values.items():
         expected = f"expected {_allowed(key, type(value))}"
@@ -156,11 +169,13 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
     if device not in ("auto", "cpu", "cuda") and not (device.startswith("cuda:") and device[5:].isdigit()):
         fail("MODEL.DEVICE", "expected one of auto, cpu, cuda, cuda:N")
     if (cfg.DATASETS.INPUT == "features") != (cfg.MODEL.BACKBONE.TYPE == "features"):
-        fail("MODEL.BACKBONE.TYPE", f"but DATASETS.INPUT is {cfg.DATASETS.INPUT!r}: both or neither must be features")
+        problem = f"but DATASETS.INPUT is {cfg.DATASETS.INPUT!r}: both or neither must be features"
+        fail("MODEL.BACKBONE.TYPE", problem, "DATASETS.INPUT")
     if cfg.DATASETS.FEATURE_SCALING != "none" and cfg.DATASETS.INPUT != "features":
         fail("DATASETS.FEATURE_SCALING", "but DATASETS.INPUT is images: only features are scaled")
     if cfg.MODEL.BACKBONE.TYPE == "timm" and not cfg.MODEL.BACKBONE.NAME:
-        fail("MODEL.BACKBONE.NAME", "but MODEL.BACKBONE.TYPE is timm: give the timm model's name")
+        problem = "but MODEL.BACKBONE.TYPE is timm: give the timm model's name"
+        fail("MODEL.BACKBONE.NAME", problem, "MODEL.BACKBONE.TYPE")
     if cfg.MODEL.REZSL.USE and cfg.MODEL.LOSS.REG_TYPE == "BMC":
         fail("MODEL.REZSL.USE", "but MODEL.LOSS.REG_TYPE BMC is never reweighted: set one of the two otherwise")
     if cfg.MODEL.META_ARCHITECTURE != "GEMNet":
@@ -173,5 +188,5 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
         if values[key] and not cfg.MODEL.WEIGHT:
             fail(key, "but MODEL.WEIGHT names no checkpoint to take it from")
     for key in ("LOG_FILE_NAME", "MODEL_FILE_NAME"):
-        if Path(values[key]).name != values[key]:
+        if Path(values[key]).name != values[key] or values[key] == "..":
             fail(key, "expected a file name without folders: it lies in OUTPUT_DIR")

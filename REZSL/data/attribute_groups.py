@@ -38,8 +38,10 @@ def attribute_groups(name: str, num_attributes: int, given: Sequence[Sequence[in
     Raises:
         ConfigError: nothing given and nothing known, or a number that is no attribute, or one in two groups.
     """
-    groups = [list(group) for group in given] or GROUPS.get(name)
-    if groups is None:
+    if not all(isinstance(group, (list, tuple)) for group in given):
+        raise ConfigError(f"DATASETS.ATTRIBUTE_GROUPS must be a list of lists of attribute numbers, got {given!r}")
+    groups = [list(group) for group in given or GROUPS.get(name, ())]
+    if not groups:
         raise ConfigError(
             f"DATASETS.ATTRIBUTE_GROUPS is empty and no groups are known for {name!r} (only for {', '.join(GROUPS)}): "
             f"give lists of attribute numbers, or set MODEL.LOSS.LAMBDA2 0"

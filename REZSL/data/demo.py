@@ -5,6 +5,7 @@ draws one attribute of every group from its class's percentages, so the attribut
 easier to see than others (an outline). Everything follows from one fixed seed.
 """
 
+import colorsys
 import itertools
 import logging
 import math
@@ -150,7 +151,8 @@ def _outline_points(shape: str, radius: float, tilt: float) -> np.ndarray:
 
 
 def _texture(rng: np.random.Generator, texture: str, hue: int, side: int) -> Image.Image:
-    y, x = np.mgrid[:side, :side] + rng.uniform(0, 40, (2, 1, 1))
+    y, x = np.ogrid[:side, :side]
+    y, x = y + rng.uniform(0, 40), x + rng.uniform(0, 40)
     period = side / 9
     if texture == "striped":
         lit = (x + y) % period < period / 2
@@ -160,11 +162,12 @@ def _texture(rng: np.random.Generator, texture: str, hue: int, side: int) -> Ima
         lit = (x % (2 * period) < period) ^ (y % (2 * period) < period)
     else:
         lit = np.zeros((side, side), bool)
-    pixels = np.empty((side, side, 3), np.uint8)  # hue, saturation, value
-    pixels[..., 0] = hue
-    pixels[..., 1] = np.where(lit, 70, 215)
-    pixels[..., 2] = np.where(lit, 255, 190)
-    return Image.fromarray(pixels, "HSV").convert("RGB")
+    inks = [_rgb(hue / 256, saturation, value) for saturation, value in ((0.84, 0.75), (0.27, 1.0))]
+    return Image.fromarray(np.array(inks, np.uint8)[lit.astype(int)])
+
+
+def _rgb(hue: float, saturation: float, value: float) -> list[int]:
+    return [round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value)]
 
 
 def _background(rng: np.random.Generator, background: str, side: int) -> Image.Image:

@@ -156,8 +156,11 @@ class _MatFile:
 
     def integers(self, key: str) -> np.ndarray:
         values = np.ravel(self[key])
-        if values.dtype.kind not in "iuf" or not np.all(values == np.floor(values)):
+        if values.dtype.kind not in "iuf":
             raise DataError(f"{self.path}: {key} must hold whole numbers, got {values.dtype}")
+        broken = values[~(np.isfinite(values) & (values == np.floor(values)))]
+        if len(broken):
+            raise DataError(f"{self.path}: {key} must hold whole numbers, got {broken[0]}")
         return values.astype(np.int64)
 
     def rows(self, key: str, num_images: int) -> np.ndarray:
@@ -179,9 +182,10 @@ def _signatures(splits: _MatFile, semantic: str) -> np.ndarray:
     if key not in splits.content and other in splits.content:
         setting = next(s for s, k in SIGNATURE_KEYS.items() if k == other)
         raise DataError(f"{splits.path} has no {key!r} but has {other!r}: set DATASETS.SEMANTIC {setting}")
-    signatures = np.asarray(splits[key], np.float64).T  # (C, K)
-    if signatures.ndim != 2:
-        raise DataError(f"{splits.path}: {key} must be (K, C), got shape {signatures.shape}")
+    signatures = splits[key].T  # (C, K)
+    if signatures.ndim != 2 or signatures.dtype.kind not in "iuf":
+        raise DataError(f"{splits.path}: {key} must be numbers (K, C), got {signatures.dtype} {signatures.T.shape}")
+    signatures = signatures.astype(np.float64)
     unknown = signatures == -1
     if semantic == "original" and unknown.any():
         log.warning("%s: %d entries of %s are -1 (unknown) and read as 0", splits.path, unknown.sum(), key)

@@ -33,7 +33,7 @@ def load_model_state(model: torch.nn.Module, state: dict[str, torch.Tensor], pat
     """Loads ``state`` into ``model``, all of it; raises ``DataError`` naming ``path`` where they do not fit."""
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         lines = [line.strip() for line in str(error).splitlines()]
         problem = lines[min(1, len(lines) - 1)]
         raise DataError(f"the checkpoint {path} does not fit this config's model: {problem}") from None

@@ -60,7 +60,7 @@ class RunFolder:
 
 def next_free(path: Path) -> Path:
     """Returns ``path`` with the first number that makes it free: path-2, path-3, ..."""
-    number = 2
+    path, number = path.absolute(), 2  # '.' has no name to number
     while path.with_name(f"{path.name}-{number}").exists():
         number += 1
     return path.with_name(f"{path.name}-{number}")

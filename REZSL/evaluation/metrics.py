@@ -68,8 +68,9 @@ def calibrated_stacking(scores: Any, seen: Any, gamma: float) -> np.ndarray:
 
 def harmonic_mean(unseen: Any, seen: Any) -> Any:
     """H = 2US / (U + S), and 0 where both are 0."""
-    total = np.asarray(unseen) + np.asarray(seen)
-    return np.divide(2 * np.asarray(unseen) * np.asarray(seen), total, out=np.zeros_like(total), where=total > 0)[()]
+    unseen, seen = np.asarray(unseen, np.float64), np.asarray(seen, np.float64)
+    total = unseen + seen
+    return np.divide(2 * unseen * seen, total, out=np.zeros_like(total), where=total != 0)[()]
 
 
 def seen_unseen_curve(scores: Any, labels: Any, seen: Any) -> Curve:
@@ -87,13 +88,7 @@ def seen_unseen_curve(scores: Any, labels: Any, seen: Any) -> Curve:
     Raises:
         ValueError: shapes that do not fit, NaN scores, or no images or classes of one kind.
     """
-    scores, seen = _scores(scores, seen)
-    labels = _array(labels)
-    _same_length(scores=scores, labels=labels)
-    if not len(labels) or labels.min() < 0 or labels.max() >= len(seen):
-        raise ValueError(f"labels must be class numbers in 0..{len(seen) - 1}, and at least one")
-    if np.isnan(scores).any():
-        raise ValueError(f"scores of image {np.flatnonzero(np.isnan(scores).any(1))[0]} hold NaN")
+    scores, labels, seen = _labelled_scores(scores, labels, seen)
     of_seen = seen[labels]
     if seen.all() or not seen.any() or of_seen.all() or not of_seen.any():
         raise ValueError("a seen-unseen curve needs classes and images of both kinds")
@@ -132,10 +127,10 @@ def curve_area(curve: Curve) -> float:
 def evaluate_gzsl(scores: Any, labels: Any, seen: Any, gamma: float = 0.0) -> dict[str, float]:
     """Returns ``{"gamma", "U", "S", "H"}`` at one calibration: all classes are candidates for every image.
 
-    Arguments as of :func:`seen_unseen_curve` and :func:`calibrated_stacking`.
+    U or S, and so H, is NaN where there is no image of its kind. Arguments and errors as of :func:`seen_unseen_curve`.
     """
+    scores, labels, seen = _labelled_scores(scores, labels, seen)
     predictions = calibrated_stacking(scores, seen, gamma)
-    labels, seen = _array(labels), _array(seen).astype(bool)
     accuracy = [
         float(per_class_accuracy(predictions[kind], labels[kind]).mean()) if kind.any() else float("nan")
         for kind in (~seen[labels], seen[labels])
@@ -151,7 +146,8 @@ def _counts(labels: np.ndarray, correct: np.ndarray, classes: np.ndarray) -> tup
 
 def _array(values: Any) -> np.ndarray:
     if hasattr(values, "detach"):  # a torch tensor, on whatever device
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        values = (values.double() if values.is_floating_point() else values).numpy()  # NumPy knows no bfloat16
     return np.asarray(values)
 
 
@@ -160,6 +156,17 @@ def _scores(scores: Any, seen: Any) -> tuple[np.ndarray, np.ndarray]:
     if scores.ndim != 2 or seen.shape != scores.shape[1:]:
         raise ValueError(f"scores must be (N, C) and seen (C,), got {scores.shape} and {seen.shape}")
     return scores.astype(np.float64, copy=False), seen
+
+
+def _labelled_scores(scores: Any, labels: Any, seen: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    scores, seen = _scores(scores, seen)
+    labels = _array(labels)
+    _same_length(scores=scores, labels=labels)
+    if not len(labels) or labels.min() < 0 or labels.max() >= len(seen):
+        raise ValueError(f"labels must be class numbers in 0..{len(seen) - 1}, and at least one")
+    if np.isnan(scores).any():
+        raise ValueError(f"scores of image {np.flatnonzero(np.isnan(scores).any(1))[0]} hold NaN")
+    return scores, labels, seen
 
 
 def _same_length(**arrays: np.ndarray) -> None:

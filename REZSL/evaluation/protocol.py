@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -46,10 +45,10 @@ class Predictions:
         try:
             with np.load(path, allow_pickle=False) as file:
                 content = {key: file[key] for key in cls.__dataclass_fields__}
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            content["num_seen"], content["scale"] = int(content["num_seen"]), float(content["scale"])
+            content["class_names"] = tuple(str(name) for name in content["class_names"])
+        except Exception as error:  # damaged files raise many kinds
             raise DataError(f"{Path(path)} holds no predictions: {first_line(error)}") from None
-        content["num_seen"], content["scale"] = int(content["num_seen"]), float(content["scale"])
-        content["class_names"] = tuple(str(name) for name in content["class_names"])
         return cls(**content)
 
 
