@@ -21,7 +21,7 @@ from REZSL.modeling import build_modeling
 from REZSL.report import draw_run, format_results, write_json
 from REZSL.solver import build_solver
 from REZSL.utils.device import resolve_device
-from REZSL.utils.errors import ConfigError, REZSLError
+from REZSL.utils.errors import ConfigError, DataError, REZSLError
 from REZSL.utils.logging import close_logging, setup_logging
 from REZSL.utils.seeding import seed_everything
 
@@ -58,8 +58,9 @@ def run(cfg: CfgNode, eval_only: bool = False) -> Results:
     output_dir = Path(cfg.OUTPUT_DIR)
     if eval_only:  # beside the run it evaluates, under the next free name
         output_dir = output_dir / "eval"
-        output_dir = next_free(output_dir) if output_dir.exists() else output_dir
     folder = RunFolder(output_dir, cfg.LOG_FILE_NAME, cfg.MODEL_FILE_NAME)
+    if eval_only and folder.holds_a_run():
+        folder = RunFolder(next_free(output_dir), cfg.LOG_FILE_NAME, cfg.MODEL_FILE_NAME)
     device = resolve_device(cfg.MODEL.DEVICE)
     folder.claim(cfg.dump())
     setup_logging(folder.log)
@@ -92,7 +93,6 @@ def run(cfg: CfgNode, eval_only: bool = False) -> Results:
         selected = Selected(start.get("epoch", 0), *evaluate_model())
     else:
         optimizer, schedule = build_solver(cfg, model, criterion, len(data.train_loader))
-        start_epoch = _resume(cfg, start, optimizer, schedule) if start else 0
         trainer = Trainer(
             model,
             criterion,
@@ -109,26 +109,23 @@ def run(cfg: CfgNode, eval_only: bool = False) -> Results:
             select=cfg.TEST.SELECT,
             config_text=cfg.dump(),
         )
-        selected = trainer.train(start_epoch)
+        selected = trainer.train(_resume(cfg, start, trainer) if start else 0)
     _report(cfg, folder, selected, label)
     return selected.results
 
 
-def _resume(
-    cfg: CfgNode, start: dict, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
-) -> int:
+def _resume(cfg: CfgNode, start: dict, trainer: Trainer) -> int:
     """Takes from the checkpoint what RESUME_OPTIM and RESUME_SCHED ask for; returns the epoch to start from."""
-    wanted = {"RESUME_OPTIM": ("optimizer", optimizer), "RESUME_SCHED": ("schedule", schedule)}
-    for key, (name, part) in wanted.items():
-        if cfg.SOLVER[key]:
-            if name not in start:
-                raise ConfigError(f"SOLVER.{key}: {cfg.MODEL.WEIGHT} holds no {name}; last.pth of a run does")
-            part.load_state_dict(start[name])
-    if not cfg.SOLVER.RESUME_SCHED:
-        return 0
-    if start["epoch"] >= cfg.SOLVER.MAX_EPOCH:
-        raise ConfigError(f"SOLVER.MAX_EPOCH is {cfg.SOLVER.MAX_EPOCH}, and {cfg.MODEL.WEIGHT} is that far already")
-    return start["epoch"]
+    solver = cfg.SOLVER
+    for key, name in (("RESUME_OPTIM", "optimizer"), ("RESUME_SCHED", "schedule")):
+        if solver[key] and name not in start:
+            raise ConfigError(f"SOLVER.{key}: {cfg.MODEL.WEIGHT} holds no {name}; last.pth of a run does")
+    if solver.RESUME_SCHED and start["epoch"] >= solver.MAX_EPOCH:
+        raise ConfigError(f"SOLVER.MAX_EPOCH is {solver.MAX_EPOCH}, and {cfg.MODEL.WEIGHT} is that far already")
+    try:
+        return trainer.resume(start, solver.RESUME_OPTIM, solver.RESUME_SCHED)
+    except DataError as error:
+        raise DataError(f"{cfg.MODEL.WEIGHT}: {error}") from None
 
 
 def _report(cfg: CfgNode, folder: RunFolder, selected: Selected, label: str) -> None:

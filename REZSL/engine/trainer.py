@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from REZSL.evaluation import Predictions, Results
-from REZSL.utils.errors import RunError
-from REZSL.utils.seeding import random_states
+from REZSL.utils.errors import DataError, RunError, first_line
+from REZSL.utils.seeding import random_states, restore_random_states
 
 from .checkpoint import save_checkpoint
 from .run_folder import RunFolder
@@ -56,7 +56,7 @@ class Trainer:
         model: nn.Module,
         criterion: nn.Module,
         optimizer: torch.optim.Optimizer,
-        schedule: LRScheduler,
+        schedule: LambdaLR,
         loader: DataLoader,
         evaluate: Callable[[], tuple[Predictions, Results]],
         folder: RunFolder,
@@ -75,6 +75,41 @@ class Trainer:
         self.config_text = config_text
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self.selected: Selected | None = None
+
+    def resume(self, state: dict, optimizer: bool, schedule: bool) -> int:
+        """Takes over the state of an earlier training (``last.pth``) and returns the epoch to start from.
+
+        What the config says of rates, decay and momentum holds; the checkpoint says how far the training is.
+
+        Args:
+            state: content of the checkpoint.
+            optimizer: take what the optimiser, the loss scaler and the criterion (ReMSE's statistics) have gathered.
+            schedule: take the epoch, the schedule's position and the random states.
+
+        Raises:
+            DataError: the state is not there, or is that of another optimiser, criterion or set of parameters.
+        """
+        try:
+            if optimizer:
+                own, saved = self.optimizer.state_dict(), state["optimizer"]
+                sizes = [[len(group["params"]) for group in groups["param_groups"]] for groups in (own, saved)]
+                options = [[set(group) for group in groups["param_groups"]] for groups in (own, saved)]
+                if sizes[0] != sizes[1] or options[0] != options[1]:
+                    raise ValueError("the optimizer is another, or has other parameters")
+                self.optimizer.load_state_dict({"state": saved["state"], "param_groups": own["param_groups"]})
+                self.criterion.load_state_dict(state["criterion"])
+                self.scaler.load_state_dict(state["scaler"])
+            if schedule:
+                position = {key: state["schedule"][key] for key in ("last_epoch", "_step_count")}
+                self.schedule.load_state_dict({**self.schedule.state_dict(), **position})
+                factors = [factor(self.schedule.last_epoch) for factor in self.schedule.lr_lambdas]
+                bases = zip(self.optimizer.param_groups, self.schedule.base_lrs, factors, strict=True)
+                for group, base, factor in bases:
+                    group["lr"] = base * factor
+                restore_random_states(state["random"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise DataError(f"the training cannot go on from this checkpoint: {first_line(error)}") from None
+        return state["epoch"] if schedule else 0
 
     def train(self, start_epoch: int = 0) -> Selected:
         """Trains from ``start_epoch`` (0-based) to the end and returns the selected epoch."""
@@ -113,7 +148,7 @@ class Trainer:
 
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
-            self.scaler.step(self.optimizer)
+            self.scaler.step(self.optimizer)  # skipped by float16 while the scaler finds its scale
             self.scaler.update()
             lr = self.optimizer.param_groups[0]["lr"]
             self.schedule.step()

@@ -100,8 +100,14 @@ def evaluate(predictions: Predictions, fixed_gamma: float) -> Results:
     Args:
         predictions: of seen and unseen test images.
         fixed_gamma: calibration of the row ``fixed``.
+
+    Raises:
+        DataError: predictions that are not finite.
     """
     labels, num_seen = predictions.labels, predictions.num_seen
+    broken = np.flatnonzero(~np.isfinite(predictions.attributes).all(1))
+    if len(broken):
+        raise DataError(f"the predicted attributes of {len(broken)} of {len(labels)} images are not finite")
     scores = cosine_scores(predictions.attributes, predictions.signatures, predictions.scale)
     seen = np.arange(len(predictions.signatures)) < num_seen
     of_unseen = labels >= num_seen

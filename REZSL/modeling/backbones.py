@@ -5,8 +5,10 @@ so N = num_prefix + H * W. Images come as uint8 (0..255) or float (0..1); the ba
 and std.
 """
 
+import itertools
 import math
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -114,9 +116,10 @@ class TimmBackbone(_ImageBackbone):
         if features.ndim == 4:
             grid = tuple(features.shape[2:]) if self.channels_first else tuple(features.shape[1:3])
         else:
-            num_prefix = getattr(network, "num_prefix_tokens", 0)
-            side = math.isqrt(features.shape[1] - num_prefix)
-            grid = (side, side)
+            least = getattr(network, "num_prefix_tokens", 0)  # not every model says: what is left must be a square
+            num_tokens = features.shape[1]
+            num_prefix = next(n for n in itertools.count(least) if math.isqrt(num_tokens - n) ** 2 == num_tokens - n)
+            grid = (math.isqrt(num_tokens - num_prefix),) * 2
         config = network.pretrained_cfg
         super().__init__(dim, grid, num_prefix, config["mean"], config["std"])
         self.network = network
@@ -175,7 +178,7 @@ def _timm(name: str, image_size: int, state: dict | None, pretrained: bool, fold
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]
         raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, unknown to timm; near are {', '.join(close) or '-'}")
-    options = {"num_classes": 0, "global_pool": ""} | ({"pretrained": True, "cache_dir": folder} if pretrained else {})
+    options = {"num_classes": 0} | ({"pretrained": True, "cache_dir": folder} if pretrained else {})
     try:
         try:
             network = timm.create_model(name, img_size=image_size, **options)
@@ -186,13 +189,12 @@ def _timm(name: str, image_size: int, state: dict | None, pretrained: bool, fold
             raise
         raise _no_download(name, folder, error) from None
     if state is not None:
-        position = state.get("pos_embed")
-        if position is not None and position.shape != network.pos_embed.shape:
-            from timm.layers import resample_abs_pos_embed
-
-            grid = network.patch_embed.grid_size
-            state["pos_embed"] = resample_abs_pos_embed(position, grid, num_prefix_tokens=network.num_prefix_tokens)
-        _load(network, state, source, ignore=("classifier.", "head.", "fc.", "head_dist."))
+        adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+        if adapt is not None:  # timm's own: renames old keys, interpolates position embeddings
+            state = adapt(state, network)
+        _load(network, state, source, ignore=("classifier.", "head.", "fc.", "head_dist.", "aux_head."))
+    if hasattr(network, "fc_norm"):
+        network.fc_norm = nn.Identity()  # comes after the pooling, which nothing here uses
     return TimmBackbone(network, image_size)
 
 
@@ -229,7 +231,9 @@ def _read_weights(path: str) -> dict[str, Tensor]:
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise DataError(f"MODEL.BACKBONE.WEIGHTS: {path} holds no state_dict of tensors")
     return {key.removeprefix("module."): value for key, value in state.items()}
 
@@ -239,8 +243,9 @@ def _load(network: nn.Module, state: dict[str, Tensor], source: str, ignore: tup
     own = network.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith(ignore)}
     wanted = {key for key in own if not key.startswith(ignore)}
+    missing = {key for key in wanted - set(state) if not key.endswith("num_batches_tracked")}  # old files have none
     misshapen = [key for key in wanted & set(state) if own[key].shape != state[key].shape]
-    for keys, what in ((wanted - set(state), "lacks"), (set(state) - wanted, "has unknown"), (misshapen, "misshapes")):
+    for keys, what in ((missing, "lacks"), (set(state) - wanted, "has unknown"), (misshapen, "misshapes")):
         if keys:
             example = f"{len(keys)} tensors, e.g. {min(keys)}"
             raise DataError(f"MODEL.BACKBONE.WEIGHTS: {source} {what} {example}: another model?")

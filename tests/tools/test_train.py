@@ -167,6 +167,7 @@ def test_same_seed_same_metrics_whatever_the_workers(run, tmp_path, without_figu
     assert a == b == c
     first, second = read_metrics(tmp_path / "a")
     assert first["loss"] != second["loss"]
+    assert ["T1" in line for line in (first, second)] == [False, True]
 
 
 def test_a_second_run_changes_nothing(run, tmp_path, capsys, without_figures):
@@ -235,28 +236,62 @@ def test_the_schedule_starts_anew_or_goes_on(run, tmp_path, without_figures, res
     assert [line["lr"] for line in lines] == pytest.approx(rates)
 
 
+ATTENTION = "MODEL.META_ARCHITECTURE AttentionNet"
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("base", "option"),
     [
-        "MODEL.META_ARCHITECTURE AttentionNet MODEL.ATTENTION.EMBEDDING learned",
-        "MODEL.META_ARCHITECTURE AttentionNet MODEL.ATTENTION.EMBEDDING w2v MODEL.ATTENTION.MODE concat",
-        "MODEL.META_ARCHITECTURE AttentionNet MODEL.HID_DIM 6 MODEL.ATTENTION.CHANNEL 7",
-        "MODEL.HID_DIM 6 DATALOADER.MODE random DATASETS.SEMANTIC normalized",
-        "MODEL.LOSS.REG_TYPE MSE MODEL.LOSS.REG_NORM False MODEL.LOSS.LAMBDA0 0.5",
-        "MODEL.LOSS.REG_TYPE RMSE MODEL.REZSL.USE True MODEL.REZSL.P 0.1 MODEL.REZSL.P2 0.75",
-        f"MODEL.LOSS.REG_TYPE MAE {CROSS_BATCH}",
-        "MODEL.LOSS.REG_TYPE BMC",
-        "DTYPE bfloat16 MODEL.META_ARCHITECTURE AttentionNet",
-        "SOLVER.OPTIMIZER adamw SOLVER.SCHEDULE cosine SOLVER.WARMUP_EPOCHS 0.5",
-        "SOLVER.OPTIMIZER sgd SOLVER.SCHEDULE step SOLVER.BIAS_LR_FACTOR 0.5 SOLVER.MOMENTUM 0",
-        "DATASETS.FEATURE_SCALING standard DATALOADER.EP_PER_BATCH 2 DATALOADER.NUM_WORKERS 1",
+        ("", ATTENTION),
+        ("", "MODEL.META_ARCHITECTURE GEMNet"),
+        ("", "MODEL.HID_DIM 6"),
+        (ATTENTION, "MODEL.ATTENTION.EMBEDDING learned"),
+        (ATTENTION, "MODEL.ATTENTION.MODE concat"),
+        (ATTENTION, "MODEL.ATTENTION.CHANNEL 7"),
+        (ATTENTION, "MODEL.HID_DIM 6"),
+        (ATTENTION, "DTYPE bfloat16"),
+        ("", "MODEL.SCALE 5"),
+        ("", "MODEL.LOSS.REG_TYPE RMSE"),
+        ("", "MODEL.LOSS.REG_TYPE MAE"),
+        ("", "MODEL.LOSS.REG_TYPE BMC"),
+        ("", "MODEL.LOSS.REG_NORM False"),
+        ("", "MODEL.LOSS.LAMBDA1 0.5"),
+        ("", "MODEL.REZSL.USE True MODEL.REZSL.P 0.1"),
+        ("MODEL.REZSL.USE True MODEL.REZSL.P2 0.1", "MODEL.REZSL.P2 0.75"),
+        (CROSS_BATCH, "MODEL.REZSL.WEIGHT_TYPE in_batch"),
+        ("MODEL.LOSS.REG_NORM False", "DATASETS.SEMANTIC normalized"),
+        ("", "DATASETS.FEATURE_SCALING standard"),
+        ("", "DATASETS.SHOTS 3"),
+        ("", "DATALOADER.MODE random"),
+        ("", "DATALOADER.EP_PER_BATCH 2 DATALOADER.NUM_WORKERS 1"),
+        ("", "SOLVER.OPTIMIZER adamw"),
+        ("", "SOLVER.MOMENTUM 0"),
+        ("", "SOLVER.BIAS_LR_FACTOR 0.5"),
+        ("", "SOLVER.WEIGHT_DECAY 0.5"),
+        ("", "SOLVER.SCHEDULE cosine"),
+        ("SOLVER.SCHEDULE cosine", "SOLVER.WARMUP_EPOCHS 0.5"),
+        ("", "SEED 6"),
     ],
 )
-def test_every_option_trains(run, tmp_path, without_figures, options):
-    assert run("run", options) == 0
-    (line,) = read_metrics(tmp_path / "run")
-    assert line["loss"] > 0
-    assert set(read_results(tmp_path / "run")["gzsl"]) == {"gamma=0", "fixed", "oracle"}
+def test_every_option_trains_and_does_something(run, tmp_path, without_figures, base, option):
+    assert run("base", base) == 0
+    assert run("option", f"{base} {option}") == 0
+    (line,), (other,) = (read_metrics(tmp_path / name) for name in ("base", "option"))
+    assert line["loss"] != other["loss"] > 0
+    assert set(read_results(tmp_path / "option")["gzsl"]) == {"gamma=0", "fixed", "oracle"}
+
+
+def test_checkpoint_period(run, train, tmp_path, without_figures, monkeypatch):
+    """Whether last.pth exists when each epoch is evaluated, which is before it is written."""
+    found = []
+
+    def look(*arguments):
+        found.append((tmp_path / "run" / "last.pth").exists())
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(train, "evaluate", look)
+    assert run("run", "SOLVER.MAX_EPOCH 3 SOLVER.CHECKPOINT_PERIOD 2") == 0
+    assert found == [False, False, True]
 
 
 @pytest.mark.parametrize("option", ["LOSS.LAMBDA0", "LOSS.LAMBDA1"])
