@@ -7,6 +7,8 @@ import pytest
 import torch
 from stand_ins import REPOSITORY, TinyData
 
+torch.set_num_threads(1)  # the networks here are small: more threads only wait for each other
+
 
 @pytest.fixture
 def tiny(tmp_path):

@@ -77,7 +77,7 @@ def run(cfg: CfgNode, eval_only: bool = False) -> Results:
         data.feature_dim,
     )
     model, criterion = model.to(device), criterion.to(device)
-    start = load_checkpoint(cfg.MODEL.WEIGHT, device) if cfg.MODEL.WEIGHT else None
+    start = load_checkpoint(cfg.MODEL.WEIGHT) if cfg.MODEL.WEIGHT else None
     if start:
         load_model_state(model, start["model"], cfg.MODEL.WEIGHT)
     dtype = getattr(torch, cfg.DTYPE)
@@ -136,8 +136,8 @@ def _report(cfg: CfgNode, folder: RunFolder, selected: Selected, label: str) -> 
         content["select_uses_test_labels"] = True
         log.warning("TEST.SELECT oracle: the epoch was picked on the test classes, as published papers do")
     title = f"{label} on {cfg.DATASETS.NAME}, seed {cfg.SEED}, epoch {selected.epoch}"
-    draw_run(folder.figures, folder.history, selected.results, title)
     write_json(folder.results, {**content, **selected.results.as_dict()})
+    draw_run(folder.figures, folder.history, selected.results, title)
     log.info("\n%s\n%s\n\nall files are in %s", title, format_results(selected.results), folder.path)
 
 

@@ -17,6 +17,7 @@ from REZSL.utils.registry import did_you_mean
 from .defaults import CHOICES, NON_NEGATIVE, POSITIVE, RETIRED, get_defaults
 
 COMMAND_LINE = "command line"
+RUN_FILES = ("config.yaml", "metrics.jsonl", "last.pth", "predictions.npz", "results.json", "figures", "eval")
 
 
 def load_config(config_file: str | os.PathLike | None = None, overrides: Sequence[str] = ()) -> CfgNode:
@@ -122,7 +123,7 @@ def _coerce(key: str, value: Any, default: Any, source: str) -> Any:
         if isinstance(value, (str, int, float)) and not isinstance(value, bool):
             return str(value)
     elif isinstance(value, str):
-        with contextlib.suppress(ValueError, SyntaxError):
+        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             value = ast.literal_eval(value)
     if wanted is float and type(value) is int:
         value = float(value)
@@ -187,6 +188,12 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
     for key in ("SOLVER.RESUME_OPTIM", "SOLVER.RESUME_SCHED"):
         if values[key] and not cfg.MODEL.WEIGHT:
             fail(key, "but MODEL.WEIGHT names no checkpoint to take it from")
+    if cfg.SEED >= 2**63:
+        fail("SEED", "expected less than 2**63")
     for key in ("LOG_FILE_NAME", "MODEL_FILE_NAME"):
         if Path(values[key]).name != values[key] or values[key] == "..":
             fail(key, "expected a file name without folders: it lies in OUTPUT_DIR")
+        if values[key] in RUN_FILES:
+            fail(key, "but that file of the run folder is another: choose another name")
+    if cfg.LOG_FILE_NAME and cfg.LOG_FILE_NAME in (cfg.MODEL_FILE_NAME or "best.pth",):
+        fail("LOG_FILE_NAME", "but that is the checkpoint's name: choose another")

@@ -55,6 +55,9 @@ def build_data(cfg: CfgNode) -> Data:
     if name == "DEMO":
         write_demo(root)
     use_features = cfg.DATASETS.INPUT == "features"
+    if is_random(cfg.TEST.DATA_AUG):
+        raise ConfigError(f"TEST.DATA_AUG is {cfg.TEST.DATA_AUG!r}, but a test transform must not be random")
+    train_transform, test_transform = _transform(cfg, cfg.SOLVER.DATA_AUG), _transform(cfg, cfg.TEST.DATA_AUG)
     split = load_split(root, name, cfg.DATASETS.SEMANTIC, with_features=use_features)
     log.info(split.summary())
 
@@ -67,15 +70,14 @@ def build_data(cfg: CfgNode) -> Data:
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "collate_fn": _as_fetched,
+        "generator": torch.Generator(),  # else the loader draws from the global one, as often as it starts workers
         "pin_memory": torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu",
     }
 
-    train_set = ZSLDataset(train, split.labels[split.trainval], _transform(cfg, cfg.SOLVER.DATA_AUG))
+    train_set = ZSLDataset(train, split.labels[split.trainval], train_transform)
     batches = SeededBatches(_sampler(cfg, train_set.labels.numpy()))
     train_loader = DataLoader(train_set, batch_sampler=batches, **options)
-    if is_random(cfg.TEST.DATA_AUG):
-        raise ConfigError(f"TEST.DATA_AUG is {cfg.TEST.DATA_AUG!r}, but a test transform must not be random")
-    test_set = ZSLDataset(test, split.labels[test_indices], _transform(cfg, cfg.TEST.DATA_AUG))
+    test_set = ZSLDataset(test, split.labels[test_indices], test_transform)
     test_loader = DataLoader(test_set, batch_size=cfg.TEST.IMS_PER_BATCH, **options)
 
     reads_words = cfg.MODEL.META_ARCHITECTURE != "BasicNet" and cfg.MODEL.ATTENTION.EMBEDDING == "w2v"

@@ -12,6 +12,8 @@ import math
 import pickle
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +48,7 @@ def write_demo(root: str | Path) -> None:
     ``xlsa17/data/DEMO/{res101,att_splits}.mat``; the last folder comes last, so its presence means that all is there.
     """
     root = Path(root)
-    if (root / "xlsa17" / "data" / NAME).is_dir():
+    if (root / "xlsa17" / "data" / NAME / "att_splits.mat").is_file():
         return
     log.info("writing the demo data set to %s", root)
     root.mkdir(parents=True, exist_ok=True)
@@ -96,21 +98,25 @@ def _classes(rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
 
 
 def _write_images(folder: Path, percent: np.ndarray, names: list[str]) -> tuple[list[str], np.ndarray]:
-    files, labels = [], []
-    for c, name in enumerate(names):
-        rng = np.random.default_rng([SEED, c])
-        (folder / "images" / name).mkdir(parents=True)
-        starts = np.cumsum([0, *map(len, GROUPS.values())])
-        for i in range(1, IMAGES_PER_CLASS + 1):
-            shown = {
-                group: rng.choice(options, p=percent[c, a:b] / percent[c, a:b].sum())
-                for (group, options), a, b in zip(GROUPS.items(), starts, starts[1:], strict=False)
-            }
-            path = Path("images", name, f"{name.split('.')[1]}_{i:04d}.jpg")
-            _draw(rng, **shown).save(folder / path, quality=92)
-            files.append(f"/home/someone/data/{NAME}/{path.as_posix()}")
-            labels.append(c + 1)
-    return files, np.array(labels)
+    with ThreadPoolExecutor() as pool:
+        paths = list(pool.map(partial(_write_class, folder), range(len(names)), percent, names))
+    files = [f"/home/someone/data/{NAME}/{path.as_posix()}" for of_class in paths for path in of_class]
+    return files, np.repeat(np.arange(len(names)) + 1, IMAGES_PER_CLASS)
+
+
+def _write_class(folder: Path, number: int, percent: np.ndarray, name: str) -> list[Path]:
+    """Draws the images of one class, from a generator of its own, and returns their paths under ``folder``."""
+    rng = np.random.default_rng([SEED, number])
+    (folder / "images" / name).mkdir(parents=True)
+    shares = np.split(percent, np.cumsum([len(options) for options in GROUPS.values()])[:-1])
+    paths = [Path("images", name, f"{name.split('.')[1]}_{i:04d}.jpg") for i in range(1, IMAGES_PER_CLASS + 1)]
+    for path in paths:
+        shown = {
+            group: rng.choice(options, p=share / share.sum())
+            for (group, options), share in zip(GROUPS.items(), shares, strict=True)
+        }
+        _draw(rng, **shown).save(folder / path, quality=92)
+    return paths
 
 
 def _draw(

@@ -29,7 +29,8 @@ def find_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Path
 
     @cache
     def names_in(directory: Path) -> frozenset[str]:
-        return frozenset(os.listdir(directory))
+        with os.scandir(directory) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
 
     @cache
     def directories(parts: tuple[str, ...]) -> list[Path]:

@@ -100,6 +100,8 @@ class RandomBatchSampler(_EpochSampler):
 
     def __init__(self, num_samples: int, batch_size: int, num_batches: int, seed: int = 0) -> None:
         super().__init__(num_batches, seed)
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
         self.num_samples, self.batch_size = num_samples, batch_size
 
     def __iter__(self) -> Iterator[list[int]]:

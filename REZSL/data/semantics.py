@@ -55,9 +55,11 @@ def load_attribute_embeddings(folder: str | Path, name: str, num_attributes: int
         raise DataError(f"{path} must hold a numeric array (K, E), got {_describe(values)}")
     if len(values) != num_attributes:
         raise DataError(f"{path} has {len(values)} rows for {num_attributes} attributes")
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
     if not np.isfinite(values).all():
         raise DataError(f"{path}: row {np.flatnonzero(~np.isfinite(values).all(1))[0]} holds NaN or infinity")
-    return values.astype(np.float32)
+    return values
 
 
 def _describe(values: object) -> str:

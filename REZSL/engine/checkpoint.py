@@ -16,12 +16,12 @@ def save_checkpoint(path: str | os.PathLike, **content: Any) -> None:
         torch.save(content, temporary)
 
 
-def load_checkpoint(path: str | os.PathLike, map_location: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint; raises ``DataError`` when the file is missing, damaged or no checkpoint of a run."""
+def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+    """Reads a checkpoint to the CPU; raises ``DataError`` for a file that is missing, damaged or no checkpoint."""
     if not Path(path).is_file():
         raise DataError(f"the checkpoint {path} is missing")
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise many kinds
         raise DataError(f"the checkpoint {path} cannot be read: {first_line(error)}") from None
     if not isinstance(content, dict) or "model" not in content:

@@ -92,9 +92,8 @@ class Trainer:
         try:
             if optimizer:
                 own, saved = self.optimizer.state_dict(), state["optimizer"]
-                sizes = [[len(group["params"]) for group in groups["param_groups"]] for groups in (own, saved)]
-                options = [[set(group) for group in groups["param_groups"]] for groups in (own, saved)]
-                if sizes[0] != sizes[1] or options[0] != options[1]:
+                sizes = [[len(group["params"]) for group in part["param_groups"]] for part in (own, saved)]
+                if state["optimizer_type"] != type(self.optimizer).__name__ or sizes[0] != sizes[1]:
                     raise ValueError("the optimizer is another, or has other parameters")
                 self.optimizer.load_state_dict({"state": saved["state"], "param_groups": own["param_groups"]})
                 self.criterion.load_state_dict(state["criterion"])
@@ -155,7 +154,7 @@ class Trainer:
 
             for name, value in {"loss": loss, **terms}.items():
                 sums[name] = sums.get(name, 0) + value.detach()
-            if step % STEPS_BETWEEN_CHECKS == 0 or step == len(self.loader):
+            if self.device.type == "cpu" or step % STEPS_BETWEEN_CHECKS == 0 or step == len(self.loader):
                 _check_finite(sums, epoch + 1, step)
         return {"lr": lr, **{name: value.item() / len(self.loader) for name, value in sums.items()}}
 
@@ -170,6 +169,7 @@ class Trainer:
             model=self.model.state_dict(),
             criterion=self.criterion.state_dict(),
             optimizer=self.optimizer.state_dict(),
+            optimizer_type=type(self.optimizer).__name__,
             schedule=self.schedule.state_dict(),
             scaler=self.scaler.state_dict(),
             epoch=epoch,

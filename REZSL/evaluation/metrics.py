@@ -78,7 +78,7 @@ def seen_unseen_curve(scores: Any, labels: Any, seen: Any) -> Curve:
 
     Whatever gamma is, an image is predicted its best seen or its best unseen class, and it changes from one to the
     other only at gamma = (best seen score - best unseen score). So the points lie between the sorted margins of the
-    images; equal margins move together.
+    images. Equal margins move together, and so do margins that differ by no more than the rounding of the scores.
 
     Args:
         scores: (N, C).
@@ -86,7 +86,7 @@ def seen_unseen_curve(scores: Any, labels: Any, seen: Any) -> Curve:
         seen: (C,) boolean, which classes are seen.
 
     Raises:
-        ValueError: shapes that do not fit, NaN scores, or no images or classes of one kind.
+        ValueError: shapes that do not fit, scores that are not finite, or no images or classes of one kind.
     """
     scores, labels, seen = _labelled_scores(scores, labels, seen)
     of_seen = seen[labels]
@@ -104,7 +104,8 @@ def seen_unseen_curve(scores: Any, labels: Any, seen: Any) -> Curve:
     kinds = [of_seen, ~of_seen]
     shares = [right * kind / counts[labels] / len(np.unique(labels[kind])) for kind in kinds]
     order = margins.argsort(kind="stable")
-    last = np.append(margins[order][1:] != margins[order][:-1], True)  # the last image of each distinct margin
+    rounding = 4 * np.finfo(np.float64).eps * np.abs(scores).max()
+    last = np.append(np.diff(margins[order]) > rounding, True)  # the last image of each distinct margin
     lost, won = (np.append(0.0, share[order].cumsum()[last]) for share in shares)
     at = margins[order][last]
     between = np.concatenate([[at[0] - 1], at[:-1] / 2 + at[1:] / 2, [at[-1] + 1]])
@@ -164,8 +165,8 @@ def _labelled_scores(scores: Any, labels: Any, seen: Any) -> tuple[np.ndarray, n
     _same_length(scores=scores, labels=labels)
     if not len(labels) or labels.min() < 0 or labels.max() >= len(seen):
         raise ValueError(f"labels must be class numbers in 0..{len(seen) - 1}, and at least one")
-    if np.isnan(scores).any():
-        raise ValueError(f"scores of image {np.flatnonzero(np.isnan(scores).any(1))[0]} hold NaN")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"scores of image {np.flatnonzero(~np.isfinite(scores).all(1))[0]} hold NaN or infinity")
     return scores, labels, seen
 
 

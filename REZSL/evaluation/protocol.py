@@ -47,6 +47,9 @@ class Predictions:
                 content = {key: file[key] for key in cls.__dataclass_fields__}
             content["num_seen"], content["scale"] = int(content["num_seen"]), float(content["scale"])
             content["class_names"] = tuple(str(name) for name in content["class_names"])
+            for a, b in (("attributes", "labels"), ("images", "labels"), ("signatures", "class_names")):
+                if len(content[a]) != len(content[b]):
+                    raise ValueError(f"{len(content[a])} {a} for {len(content[b])} {b}")
         except Exception as error:  # damaged files raise many kinds
             raise DataError(f"{Path(path)} holds no predictions: {first_line(error)}") from None
         return cls(**content)

@@ -27,13 +27,13 @@ def draw_run(folder: str | os.PathLike, history: Sequence[dict[str, Any]], resul
     """
     if history:
         figure = Figure(figsize=(9, 3.6), layout="constrained")
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
         left, right = figure.subplots(1, 2)
         _draw_loss(left, history)
         _draw_accuracy(right, history)
         _save(figure, Path(folder) / "training")
     figure = Figure(figsize=(4.8, 4.2), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     _draw_curve(figure.subplots(), results)
     _save(figure, Path(folder) / "seen_unseen")
 

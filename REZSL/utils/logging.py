@@ -22,8 +22,8 @@ def setup_logging(log_file: str | os.PathLike | None = None) -> None:
     """Sends the package's log to the console and, when given, appends it to ``log_file``; replaces earlier set-ups."""
     logger = logging.getLogger(ROOT)
     logger.setLevel(logging.INFO)
-    logger.propagate = False
     close_logging()
+    logger.propagate = False
     console = _ConsoleHandler()
     console.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(console)
@@ -34,8 +34,9 @@ def setup_logging(log_file: str | os.PathLike | None = None) -> None:
 
 
 def close_logging() -> None:
-    """Flushes and removes every handler of the package's logger."""
+    """Undoes :func:`setup_logging`."""
     logger = logging.getLogger(ROOT)
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
+    logger.propagate = True

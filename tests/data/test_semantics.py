@@ -97,6 +97,13 @@ def with_entry(row, value):
     return vectors
 
 
+def test_an_npy_that_would_execute_is_refused(tmp_path):
+    mark = tmp_path / "executed"
+    np.save(tmp_path / "X_attribute.npy", np.array([[Executes(os.system, f"touch {mark}")]] * 5), allow_pickle=True)
+    assert "X_attribute.npy cannot be read as an array" in refusal(tmp_path)
+    assert not mark.exists()
+
+
 @pytest.mark.parametrize("suffix", ["pkl", "npy"])
 @pytest.mark.parametrize(
     ("values", "said"),

@@ -100,13 +100,13 @@ def test_colorjitter_brightness_is_within_40_percent_and_contrast_stays():
 
 
 def test_colorjitter_saturation_is_within_40_percent_and_hue_within_a_fifth_of_a_turn():
-    look = np.array([colorsys.rgb_to_hsv(*pixel) for pixel in jittered([(140, 100, 100)])[:, 0] / 255])
+    look = np.array([colorsys.rgb_to_hsv(*pixel) for pixel in jittered([(120, 48, 48)], 2000)[:, 0] / 255])
     turns = (look[:, 0] + 0.5) % 1 - 0.5
-    assert -0.21 <= turns.min() < -0.15 and 0.15 < turns.max() <= 0.21
-    # blended with its grey g: max - min = s * 40 and max = g + s * (140 - g), g = 0.299 * 140 + 0.701 * 100
-    expected = [s * 40 / (112 + s * 28) for s in (0.6, 1.4)]
-    assert expected[0] - 0.03 <= look[:, 1].min() < expected[0] + 0.05
-    assert expected[1] - 0.05 < look[:, 1].max() <= expected[1] + 0.03
+    assert -0.21 <= turns.min() < -0.17 and 0.17 < turns.max() <= 0.21
+    # where the hue stayed: pixel = grey + s * (pixel - grey), so HSV's saturation is s * 72 / (grey + s * (120 - grey))
+    grey, hsv = 0.299 * 120 + 0.701 * 48, look[np.abs(turns) < 0.015, 1]
+    s = hsv * grey / (72 - hsv * (120 - grey))
+    assert 0.56 < s.min() < 0.66 and 1.34 < s.max() < 1.52  # whole-numbered pixels blur it
 
 
 def test_spaces_and_order_of_the_parts_do_not_matter():

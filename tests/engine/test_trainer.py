@@ -99,7 +99,8 @@ def test_last_checkpoint_holds_everything_that_changes(tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.train()
     content = load_checkpoint(tmp_path / "last.pth")
-    assert set(content) == {"model", "criterion", "optimizer", "schedule", "scaler", "epoch", "random", "config"}
+    parts = {"model", "criterion", "optimizer", "optimizer_type", "schedule", "scaler", "epoch", "random", "config"}
+    assert set(content) == parts
     assert (content["epoch"], content["config"], content["schedule"]["last_epoch"]) == (2, "A: 1\n", 2 * BATCHES)
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(content["model"][name], value)

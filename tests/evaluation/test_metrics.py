@@ -238,7 +238,7 @@ def test_without_images_of_one_kind_its_accuracy_and_h_are_nan():
         ((np.zeros((2, 2)), [0, 1, 1], [True, False]), "2 scores for 3 labels"),
         ((np.zeros((2, 2)), [0, 2], [True, False]), r"labels must be class numbers in 0\.\.1"),
         ((np.zeros((2, 2)), [-1, 1], [True, False]), r"labels must be class numbers in 0\.\.1"),
-        (([[0, 1], [np.nan, 1]], [0, 1], [True, False]), "scores of image 1 hold NaN"),
+        (([[0, 1], [np.nan, 1]], [0, 1], [True, False]), "scores of image 1 hold NaN or infinity"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(function, arguments, message):

@@ -142,6 +142,13 @@ def test_gradient_takes_the_weights_for_constants(reg_type):
     assert (gradient - moving).abs().max() > 1e-3
 
 
+def test_weights_pass_no_gradient_on_even_where_nobody_detached():
+    pred, labels = torch.rand(2, 3, requires_grad=True), torch.tensor([0, 1])
+    rezsl = ReZSL(0.5, 0.5, att_dim=3, train_class_num=2)
+    rezsl.updateWeightsMatrix(pred, torch.rand(2, 3), labels)
+    assert not rezsl.getWeights(2, 3, labels).requires_grad
+
+
 def test_update_follows_weight_type():
     first, second = torch.tensor([0, 0]), torch.tensor([1, 1])
     kept = {}

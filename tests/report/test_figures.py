@@ -30,7 +30,7 @@ def test_png_and_svg(tmp_path, results, history, names):
     lines = [
         {"epoch": n, "loss": 1 / n} | (results.as_dict() if h == "evaluated" else {}) for n, h in enumerate(history, 1)
     ]
-    draw_run(tmp_path / "figures", lines, results, "Basic & Net on <CUB>, seed 1")
+    draw_run(tmp_path / "figures", lines, results, r"Basic & Net on <CUB>, $\seed$ 1")
     files = {file.name for file in (tmp_path / "figures").iterdir()}
     assert files == {f"{name}{suffix}" for name in names for suffix in (".png", ".svg")}
     for name in names:

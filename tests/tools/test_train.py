@@ -168,6 +168,9 @@ def test_same_seed_same_metrics_whatever_the_workers(run, tmp_path, without_figu
     first, second = read_metrics(tmp_path / "a")
     assert first["loss"] != second["loss"]
     assert ["T1" in line for line in (first, second)] == [False, True]
+    drawn = [torch.load(tmp_path / name / "last.pth", weights_only=True)["random"]["torch"] for name in "abc"]
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])  # so a network with dropout is as reproducible
 
 
 def test_a_second_run_changes_nothing(run, tmp_path, capsys, without_figures):
@@ -215,6 +218,20 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(run, tmp_path, without_figure
     resume = f"MODEL.WEIGHT {tmp_path / 'first' / 'last.pth'} SOLVER.RESUME_OPTIM True SOLVER.RESUME_SCHED True"
     assert run("second", f"{options} {resume} SOLVER.MAX_EPOCH 2") == 0
     assert read_metrics(tmp_path / "second") == read_metrics(tmp_path / "straight")[1:]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_on_cuda_too(run, tmp_path, without_figures, dtype):
+    options = f"MODEL.DEVICE cuda DTYPE {dtype} {CROSS_BATCH}"
+    assert run("straight", f"{options} SOLVER.MAX_EPOCH 2") == 0
+    assert run("first", options) == 0
+    resume = f"MODEL.WEIGHT {tmp_path / 'first' / 'last.pth'} SOLVER.RESUME_OPTIM True SOLVER.RESUME_SCHED True"
+    assert run("second", f"{options} {resume} SOLVER.MAX_EPOCH 2") == 0
+    (line,), straight = read_metrics(tmp_path / "second"), read_metrics(tmp_path / "straight")[1]
+    assert line["loss"] == pytest.approx(straight["loss"], rel=1e-3)
+    # what was trained there is evaluated here
+    assert run("second", f"DTYPE {dtype} MODEL.WEIGHT {tmp_path / 'second' / 'best.pth'}", "--eval-only") == 0
 
 
 @pytest.mark.parametrize(
@@ -343,6 +360,8 @@ ERRORS = {  # overrides, what else is wrong, what the line names
         "att_splits.mat has no 'trainval_loc'",
     ),
     "ways": ("DATASETS.WAYS 5", None, "DATASETS.WAYS is 5"),
+    "log over metrics": ("LOG_FILE_NAME metrics.jsonl", None, "LOG_FILE_NAME"),
+    "model over config": ("MODEL_FILE_NAME config.yaml", None, "MODEL_FILE_NAME"),
     "cuda": ("MODEL.DEVICE cuda:99", None, "MODEL.DEVICE is cuda:99"),
     "no weight": ("MODEL.WEIGHT runs/missing.pth", None, "runs/missing.pth"),
     "resume nothing": ("SOLVER.RESUME_OPTIM True", None, "SOLVER.RESUME_OPTIM"),
