@@ -24,7 +24,7 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "timm": ["timm>=1.0"],
-        "test": ["pytest>=7", "hypothesis>=6", "ruff", "timm>=1.0"],
+        "timm": ["timm>=1.0.13"],
+        "test": ["pytest>=7", "hypothesis>=6", "ruff", "timm>=1.0.13"],
     },
 )

@@ -185,6 +185,8 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
                 fail(f"MODEL.LOSS.{key}", f"but only GEMNet has that term, not {cfg.MODEL.META_ARCHITECTURE}")
     elif cfg.MODEL.HID_DIM:
         fail("MODEL.HID_DIM", "but GEMNet has no hidden layer: expected 0")
+    if not any(cfg.MODEL.LOSS[f"LAMBDA{n}"] for n in range(4)):
+        fail("MODEL.LOSS.LAMBDA0", "and so are the other LAMBDAs: there is no loss to train by")
     for key in ("SOLVER.RESUME_OPTIM", "SOLVER.RESUME_SCHED"):
         if values[key] and not cfg.MODEL.WEIGHT:
             fail(key, "but MODEL.WEIGHT names no checkpoint to take it from")

@@ -149,7 +149,7 @@ BACKBONES.register("features")(Features)
 def _resnet(name: str, image_size: int, state: dict | None, pretrained: bool, folder: Path, source: str) -> nn.Module:
     network = torchvision.models.get_model(_known(name or "resnet101", RESNETS), weights=None)
     if pretrained:
-        state = _download(name or "resnet101", folder)
+        state, source = _download(name or "resnet101", folder), "the downloaded file"
     if state is not None:
         _load(network, state, source, ignore=("fc.",))
     return ResNet(network, image_size)
@@ -161,10 +161,13 @@ def _vit(name: str, image_size: int, state: dict | None, pretrained: bool, folde
         raise ConfigError(f"DATASETS.IMAGE_SIZE is {image_size}, but these ViTs need a multiple of 16")
     network = torchvision.models.get_model(_known(name or "vit_b_16", VITS), weights=None, image_size=image_size)
     if pretrained:
-        state = _download(name or "vit_b_16", folder)
+        state, source = _download(name or "vit_b_16", folder), "the downloaded file"
     if state is not None:
         if state.get("encoder.pos_embedding") is not None:
-            state = interpolate_embeddings(image_size, network.patch_size, state)
+            try:
+                state = interpolate_embeddings(image_size, network.patch_size, state)
+            except ValueError as error:
+                raise DataError(f"MODEL.BACKBONE.WEIGHTS: {source}: {first_line(error)}") from None
         _load(network, state, source, ignore=("heads.",))
     return VisionTransformer(network)
 
@@ -176,8 +179,7 @@ def _timm(name: str, image_size: int, state: dict | None, pretrained: bool, fold
     except ImportError:
         raise ConfigError("MODEL.BACKBONE.TYPE timm needs timm: pip install 'REZSL[timm]'") from None
     if not timm.is_model(name):
-        close = timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]
-        raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, unknown to timm; near are {', '.join(close) or '-'}")
+        raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, unknown to timm{did_you_mean(name, timm.list_models())}")
     options = {"num_classes": 0} | ({"pretrained": True, "cache_dir": folder} if pretrained else {})
     try:
         try:
@@ -187,7 +189,7 @@ def _timm(name: str, image_size: int, state: dict | None, pretrained: bool, fold
     except Exception as error:
         if not pretrained:
             raise
-        raise _no_download(name, folder, error) from None
+        raise _no_download(name, error) from None
     if state is not None:
         adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
         if adapt is not None:  # timm's own: renames old keys, interpolates position embeddings
@@ -195,7 +197,11 @@ def _timm(name: str, image_size: int, state: dict | None, pretrained: bool, fold
         _load(network, state, source, ignore=("classifier.", "head.", "fc.", "head_dist.", "aux_head."))
     if hasattr(network, "fc_norm"):
         network.fc_norm = nn.Identity()  # comes after the pooling, which nothing here uses
-    return TimmBackbone(network, image_size)
+    try:
+        return TimmBackbone(network, image_size)
+    except Exception as error:  # some models give several maps, or fit one image size only
+        problem = f"gives no tokens at DATASETS.IMAGE_SIZE {image_size}: {first_line(error)}"
+        raise ConfigError(f"MODEL.BACKBONE.NAME {name} {problem}") from None
 
 
 def _known(name: str, names: tuple[str, ...]) -> str:
@@ -210,14 +216,13 @@ def _download(name: str, folder: Path) -> dict[str, Tensor]:
     try:
         return weights.get_state_dict(model_dir=str(folder), check_hash=True)
     except Exception as error:
-        raise _no_download(f"{name} from {weights.url}", folder, error) from None
+        raise _no_download(f"{name} from {weights.url}", error, f"put it in {folder}, or ") from None
 
 
-def _no_download(what: str, folder: Path, error: Exception) -> ConfigError:
+def _no_download(what: str, error: Exception, other_way: str = "") -> ConfigError:
     return ConfigError(
-        f"MODEL.BACKBONE.PRETRAINED: cannot download {what} ({type(error).__name__}); fetch the file elsewhere and put "
-        f"it in {folder}, or name it by MODEL.BACKBONE.WEIGHTS, or set MODEL.BACKBONE.PRETRAINED False to train from "
-        f"scratch"
+        f"MODEL.BACKBONE.PRETRAINED: cannot download {what} ({type(error).__name__}); fetch the file elsewhere and "
+        f"{other_way}name it by MODEL.BACKBONE.WEIGHTS, or set MODEL.BACKBONE.PRETRAINED False to train from scratch"
     )
 
 

@@ -39,7 +39,8 @@ class weighted_RegressLoss(nn.Module):
 
     with :math:`e` of :func:`elementwise_error`. ``BMC`` is the batch-based Monte-Carlo form of the balanced MSE (Ren et
     al., CVPR 2022): cross-entropy over the B x B Gaussian log-likelihoods :math:`-\|p_i - t_j\|^2 / 2\sigma^2`, times
-    :math:`2\sigma^2`, with a learnable :math:`\sigma` (``noise_sigma``, 0.1 at first), which belongs in the optimiser.
+    :math:`2\sigma^2`, with a learnable :math:`\sigma` (``noise_sigma``, 0.1 at first), which belongs in the optimiser;
+    no gradient passes through the factor, as in Ren et al.'s own code.
 
     Args:
         RegNorm: L2-normalise predictions and targets over K first.
@@ -88,7 +89,8 @@ class weighted_RegressLoss(nn.Module):
         variance = self.noise_sigma.square()
         squared = (pred[:, None] - target[None]).square().sum(2)  # (B, B)
         own = torch.arange(len(pred), device=pred.device)
-        return F.cross_entropy(-squared / (2 * variance), own, reduction=reduction) * (2 * variance)
+        loss = F.cross_entropy(-squared / (2 * variance), own, reduction=reduction)
+        return loss * (2 * variance).detach()  # restores the scale; its own gradient would only shrink sigma to 0
 
 
 class ADLoss(nn.Module):

@@ -181,7 +181,9 @@ class ReMSELoss(nn.Module):
         self.regression = weighted_RegressLoss(reg_norm, reg_type)
 
     def forward(self, pred: Tensor, target: Tensor, labels: Tensor) -> Tensor:
-        """Updates the statistics with this batch and returns its loss.
+        """Updates the statistics with this batch, in training mode, and returns its loss.
+
+        In evaluation mode the weights stay those of the last training batch.
 
         Args:
             pred: (B, K) predictions.

@@ -1,6 +1,7 @@
 """Backbones against torchvision's and timm's own forward passes; weights files, good and bad."""
 
 import copy
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -16,10 +17,8 @@ from REZSL.utils.errors import ConfigError, DataError
 IMAGENET_MEAN, IMAGENET_STD = (torch.tensor(x).view(3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
 
-def tiny_vit(image_size, **kwargs):
-    return torchvision.models.VisionTransformer(
-        image_size, 16, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16, **kwargs
-    )
+def tiny_vit(image_size):
+    return torchvision.models.VisionTransformer(image_size, 16, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16)
 
 
 def constant_state(network, skip="nothing"):
@@ -328,14 +327,22 @@ def test_wrong_names_and_sizes_are_named(arguments, message):
         build_backbone(*arguments)
 
 
+@pytest.mark.parametrize(("name", "size"), [("coat_tiny", 224), ("levit_128s", 100)])
+def test_a_timm_model_without_tokens_or_for_another_size_is_named(name, size):
+    """One gives several maps at once, the other cannot do with this image size."""
+    pytest.importorskip("timm")
+    with torch.device("meta"), pytest.raises(ConfigError, match=name):
+        build_backbone("timm", name, size)
+
+
 def test_an_unknown_timm_name_gets_its_neighbours():
     pytest.importorskip("timm")
-    message = "MODEL.BACKBONE.NAME is 'tf_efficientnet_lite9', unknown to timm; near are .*tf_efficientnet_"
+    message = "MODEL.BACKBONE.NAME is 'tf_efficientnet_lite9', unknown to timm; did you mean 'tf_efficientnet_lite"
     with pytest.raises(ConfigError, match=message):
         build_backbone("timm", "tf_efficientnet_lite9")
 
 
 def test_timm_missing_is_told_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "timm", None)
+    monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ConfigError, match=r"needs timm: pip install 'REZSL\[timm\]'"):
         build_backbone("timm", "resnet18")

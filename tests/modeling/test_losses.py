@@ -64,7 +64,10 @@ def test_bmc_is_the_double_loop_over_gaussian_densities(reg_norm, sigma):
         torch.testing.assert_close(loss(pred, target, reduction=reduction), expected, rtol=1e-10, atol=1e-14)
 
     (gradient,) = torch.autograd.grad(loss(pred, target), loss.noise_sigma)
-    above, below = (bmc_by_hand(pred, target, sigma + d, reg_norm).mean() for d in (1e-6, -1e-6))
+    # the factor 2 sigma^2 is held constant: it restores the scale and would else pull sigma to 0
+    above, below = (
+        bmc_by_hand(pred, target, sigma + d, reg_norm).mean() / (sigma + d) ** 2 * sigma**2 for d in (1e-6, -1e-6)
+    )
     torch.testing.assert_close(gradient, (above - below) / 2e-6, rtol=1e-5, atol=1e-8)
 
     leaf, by_hand_leaf = pred.clone().requires_grad_(), pred.clone().requires_grad_()
