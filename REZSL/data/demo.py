@@ -54,10 +54,11 @@ def write_demo(root: str | Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".demo-") as folder:
         stage = Path(folder)
-        percent, names = _classes(np.random.default_rng(SEED))
+        order = np.random.default_rng([SEED, 400]).permutation(NUM_SEEN + NUM_UNSEEN)
+        percent, names = _classes(order)
         files, labels = _write_images(stage / NAME, percent, names)
         _write_embeddings(stage / "Attribute" / "w2v" / f"{NAME}_attribute.pkl")
-        _write_mats(stage / "xlsa17" / "data" / NAME, percent, names, files, labels)
+        _write_mats(stage / "xlsa17" / "data" / NAME, percent, names, files, labels, order)
         for part in (Path(NAME), Path("Attribute", "w2v", f"{NAME}_attribute.pkl"), Path("xlsa17", "data", NAME)):
             _move(stage / part, root / part)
 
@@ -72,22 +73,17 @@ def _move(source: Path, target: Path) -> None:
         source.replace(target)
 
 
-def _classes(rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
-    """Returns percentages (C, K) and names; any two classes differ in the leading attribute of three groups or more."""
-    options = list(GROUPS.values())
-    codes: list[tuple[int, ...]] = []
-    candidates = list(itertools.product(*(range(len(names)) for names in options)))
-    for i in rng.permutation(len(candidates)):
-        if all(sum(a != b for a, b in zip(candidates[i], code, strict=True)) >= 3 for code in codes):
-            codes.append(candidates[i])
-        if len(codes) == NUM_SEEN + NUM_UNSEEN:
-            break
+def _classes(order: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Returns percentages (C, K) and names of the classes; ``order`` lists their ids: training, validation, unseen."""
+    codes = np.empty((len(order), len(GROUPS)), int)
+    codes[order] = _codes(len(order))
+    rng = np.random.default_rng([SEED, 200])
     rows = []
     for code in codes:
         row = []
-        for leading, names in zip(code, options, strict=True):
+        for leading, options in zip(code, GROUPS.values(), strict=True):
             share = rng.uniform(76, 97)
-            others = rng.dirichlet(np.ones(len(names) - 1)) * (100 - share)
+            others = rng.dirichlet(np.ones(len(options) - 1)) * (100 - share)
             row.extend(np.insert(others, leading, share))
         rows.append(row)
     names = [
@@ -95,6 +91,27 @@ def _classes(rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
         for number, code in enumerate(codes, 1)
     ]
     return np.round(np.array(rows), 2), names
+
+
+def _codes(count: int) -> np.ndarray:
+    """Chooses the leading attribute of each group for ``count`` classes: (count, groups).
+
+    Any two differ in three groups or more, and each new one joins the attributes that have met least so far: were red
+    always round among the seen classes, nobody could tell which of the two the red attribute means.
+    """
+    candidates = np.array(list(itertools.product(*(range(len(options)) for options in GROUPS.values()))))
+    candidates = np.random.default_rng([SEED, 100]).permutation(candidates)
+    shown = candidates + np.cumsum([0, *map(len, GROUPS.values())])[:-1]  # attribute numbers
+    met = np.zeros((sum(map(len, GROUPS.values())),) * 2, int)
+    free = np.ones(len(candidates), bool)
+    chosen = []
+    for _ in range(count):
+        meetings = (met[shown[:, :, None], shown[:, None]] ** 2).sum((1, 2))
+        best = np.where(free, meetings, np.iinfo(int).max).argmin()
+        chosen.append(candidates[best])
+        met[shown[best][:, None], shown[best]] += 1
+        free &= (candidates != candidates[best]).sum(1) >= 3
+    return np.array(chosen)
 
 
 def _write_images(folder: Path, percent: np.ndarray, names: list[str]) -> tuple[list[str], np.ndarray]:
@@ -200,10 +217,10 @@ def _write_embeddings(path: Path) -> None:
     path.write_bytes(pickle.dumps(np.array(vectors), protocol=4))
 
 
-def _write_mats(folder: Path, percent: np.ndarray, names: list[str], files: list[str], labels: np.ndarray) -> None:
-    rng = np.random.default_rng([SEED, 400])
-    order = rng.permutation(len(names)) + 1  # class ids: unseen, validation, training
-    unseen, val = order[:NUM_UNSEEN], order[NUM_UNSEEN : NUM_UNSEEN + NUM_VAL]
+def _write_mats(
+    folder: Path, percent: np.ndarray, names: list[str], files: list[str], labels: np.ndarray, order: np.ndarray
+) -> None:
+    val, unseen = order[NUM_SEEN - NUM_VAL : NUM_SEEN] + 1, order[NUM_SEEN:] + 1
     number = np.tile(np.arange(IMAGES_PER_CLASS), len(names))
     is_unseen, is_val = np.isin(labels, unseen), np.isin(labels, val)
     held_out = ~is_unseen & (number >= IMAGES_PER_CLASS - TEST_SEEN_PER_CLASS)
