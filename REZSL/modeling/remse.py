@@ -7,36 +7,52 @@ With e (B, K) the elementwise error and :math:`E_{ck}` its mean over the images 
              \left(1 + \ln\frac{E_{ck}}{\min_{k'} E_{ck'}}\right)^{P_2}
 
 Minima run over entries with E > 0, and an entry with E = 0 weighs 1. The loss is the mean over B and K of
-:math:`W_{y_i k} e_{ik}`; no gradient passes through W.
+:math:`W_{y_i k} e_{ik}`; no gradient passes through W. It is not bound to zero-shot learning: classes can be any groups,
+attributes the outputs of any regression.
 """
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from .losses import check_reg_type, elementwise_error, weighted_RegressLoss
 
-WEIGHT_TYPES = ("in_batch", "cross_batch")
+WEIGHT_TYPES = ("in_batch", "cross_batch", "ema")
 
 
-def class_mean_error(error: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Averages ``error`` (B, K) over the rows of each class.
+def class_mean_error(error: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Averages ``error`` (B, K) over the rows of each row's class.
+
+    A (B, B) same-class average of the rows: no table over classes, and no shape that depends on the labels.
 
     Returns:
-        E (C, K), zero for a class without rows, and the number of rows of each class (C,).
+        mean (B, K) and variance (B, K, population) of the error in the class of each row, and that class's number of
+        rows (B,).
     """
-    count = torch.zeros(num_classes, device=error.device, dtype=error.dtype)
-    count = count.index_add(0, labels, torch.ones_like(labels, dtype=error.dtype))
-    total = error.new_zeros(num_classes, error.shape[1]).index_add(0, labels, error)
-    return total / count.clamp_min(1)[:, None], count
+    same = (labels[:, None] == labels).to(error.dtype)  # (B, B)
+    count = same.sum(1)
+    average = same / count[:, None]
+    mean = average @ error
+    return mean, average @ (error - mean).square(), count
 
 
-def rebalance_weights(error_mean: Tensor, p: float, p2: float) -> Tensor:
-    """Returns W (C, K) of the error means E (C, K) >= 0; ``p`` works across classes, ``p2`` across attributes."""
-    positive = error_mean > 0
-    floor = torch.where(positive, error_mean, torch.inf)
+def positive_minimum(error_mean: Tensor, dim: int) -> Tensor:
+    """Returns the minimum of the entries > 0 along ``dim``, kept as 1; infinity where there is none."""
+    return torch.where(error_mean > 0, error_mean, torch.inf).amin(dim, keepdim=True)
+
+
+def rebalance_weights(error_mean: Tensor, class_minimum: Tensor, p: float, p2: float) -> Tensor:
+    """Returns the weights of the error means E (R, K) of any classes.
+
+    Args:
+        error_mean: (R, K), >= 0.
+        class_minimum: (1, K) smallest positive E of each attribute over all classes.
+        p: exponent across classes.
+        p2: exponent across attributes.
+    """
     weights = torch.ones_like(error_mean)
-    for exponent, dim in ((p, 0), (p2, 1)):
-        ratio = torch.where(positive, error_mean / floor.amin(dim, keepdim=True), 1.0)
+    for exponent, minimum in ((p, class_minimum), (p2, positive_minimum(error_mean, 1))):
+        ratio = torch.where(error_mean > 0, error_mean / minimum, 1.0)
         weights = weights * (1 + ratio.log()) ** exponent
     return weights
 
@@ -50,7 +66,9 @@ class ReZSL(nn.Module):
     >>> rezsl.getWeights(6, 4, labels).shape
     torch.Size([6, 4])
 
-    The statistics are buffers: they move with ``.to()`` and are saved in ``state_dict``.
+    The statistics are buffers: they move with ``.to()`` and are saved in ``state_dict``. They are float32 (or what
+    ``.to()`` made them), whatever the predictions are. Under ``torch.distributed`` they are those of the global batch;
+    every rank must bring the same number of images.
 
     Args:
         p: exponent of the weights across classes (>= 0).
@@ -60,16 +78,21 @@ class ReZSL(nn.Module):
         test_class_num: taken for the published call form; nothing here depends on the test classes.
         RegNorm: L2-normalise predictions and targets over K first.
         RegType: error, ``MSE``, ``RMSE`` or ``MAE`` (``BMC`` measures the error as MSE does).
-        WeightType: what ``updateWeightsMatrix`` does: ``in_batch`` or ``cross_batch``.
+        WeightType: what ``updateWeightsMatrix`` does: ``in_batch`` takes E from the batch alone; ``cross_batch`` keeps
+            a class's last E until the class is seen again; ``ema`` moves it by an exponential moving average.
         device: where the buffers live.
+        momentum: share of the old E that ``ema`` keeps (0 to 1, below 1).
+        validate: check the values of labels and errors, which makes an accelerator wait; shapes and types always are.
 
     Attributes:
-        error_mean: (C, K) the E above.
-        weights: (C, K) the W above; ones until the first update.
+        error_mean: (C, K) the E above; zero for a class without statistics.
+        error_var: (C, K) variance of the error within each class, kept as E is.
         count: (C,) images of each class in the last batch.
+        total: (C,) images of each class so far.
 
     Raises:
-        ValueError: an unknown RegType or WeightType, or inputs of the wrong shape or dtype.
+        ValueError: an unknown RegType or WeightType, or inputs of the wrong shape, dtype or device, labels outside
+            0..C-1, or errors that are not finite.
     """
 
     def __init__(
@@ -83,24 +106,32 @@ class ReZSL(nn.Module):
         RegType: str = "MSE",
         WeightType: str = "in_batch",
         device: torch.device | str | None = None,
+        momentum: float = 0.9,
+        validate: bool = True,
     ) -> None:
         super().__init__()
         if WeightType not in WEIGHT_TYPES:
             raise ValueError(f"WeightType is {WeightType!r}, expected one of {', '.join(WEIGHT_TYPES)}")
         if p < 0 or p2 < 0:
             raise ValueError(f"p and p2 must be >= 0, got {p} and {p2}")
-        self.p, self.p2 = p, p2
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in 0..1, below 1, got {momentum}")
+        self.p, self.p2, self.momentum, self.validate = p, p2, momentum, validate
         self.RegNorm, self.RegType, self.WeightType = bool(RegNorm), check_reg_type(RegType), WeightType
-        self.register_buffer("error_mean", torch.zeros(train_class_num, att_dim, device=device))
-        self.register_buffer("weights", torch.ones(train_class_num, att_dim, device=device))
+        for name, shape in (("error_mean", (train_class_num, att_dim)), ("error_var", (train_class_num, att_dim))):
+            self.register_buffer(name, torch.zeros(shape, device=device))
         self.register_buffer("count", torch.zeros(train_class_num, device=device))
+        self.register_buffer("total", torch.zeros(train_class_num, device=device))
+        self.register_buffer("class_minimum", torch.full((1, att_dim), torch.inf, device=device))
+
+    @property
+    def weights(self) -> Tensor:
+        """(C, K) the W above; ones for a class without statistics."""
+        return rebalance_weights(self.error_mean, self.class_minimum, self.p, self.p2)
 
     def updateWeightsMatrix(self, pred: Tensor, target: Tensor, labels: Tensor) -> None:
         """Updates as ``WeightType`` says; arguments as of :meth:`updateWeightsMatrix_inBatch`."""
-        if self.WeightType == "in_batch":
-            self.updateWeightsMatrix_inBatch(pred, target, labels)
-        else:
-            self.updateWeightsMatrix_crossBatch(pred, target, labels)
+        self._update(pred, target, labels, self.WeightType)
 
     def updateWeightsMatrix_inBatch(self, pred: Tensor, target: Tensor, labels: Tensor) -> None:
         """Takes E from this batch alone; a class that is not in it weighs 1.
@@ -110,36 +141,65 @@ class ReZSL(nn.Module):
             target: (B, K) targets.
             labels: (B,) integers in 0..C-1.
         """
-        self._update(pred, target, labels, keep=False)
+        self._update(pred, target, labels, "in_batch")
 
     def updateWeightsMatrix_crossBatch(self, pred: Tensor, target: Tensor, labels: Tensor) -> None:
         """Takes E of this batch's classes from it; every other class keeps its last E. Arguments as above."""
-        self._update(pred, target, labels, keep=True)
+        self._update(pred, target, labels, "cross_batch")
 
     def getWeights(self, n: int, dim: int, labels: Tensor) -> Tensor:
         """Returns the weights (n, dim) of ``n`` images with ``labels`` (n,); ``dim`` is K."""
-        if (n, dim) != (len(labels), self.weights.shape[1]):
-            raise ValueError(f"getWeights({n}, {dim}) for {len(labels)} labels and {self.weights.shape[1]} attributes")
-        return self.weights[labels]
+        if (n, dim) != (len(labels), self.error_mean.shape[1]):
+            raise ValueError(
+                f"getWeights({n}, {dim}) for {len(labels)} labels and {self.error_mean.shape[1]} attributes"
+            )
+        return rebalance_weights(self.error_mean[labels], self.class_minimum, self.p, self.p2)
 
     @torch.no_grad()
-    def _update(self, pred: Tensor, target: Tensor, labels: Tensor, keep: bool) -> None:
-        num_classes, att_dim = self.weights.shape
+    def _update(self, pred: Tensor, target: Tensor, labels: Tensor, weight_type: str) -> None:
+        self._check(pred, target, labels)
+        dtype = self.error_mean.dtype
+        with torch.autocast(pred.device.type, enabled=False):
+            error = elementwise_error(pred.to(dtype), target.to(dtype), self.RegType, self.RegNorm)
+            if self.validate and not torch.isfinite(error).all():
+                raise ValueError("pred or target holds NaN or infinity")
+            error, labels = _of_all_ranks(error), _of_all_ranks(labels.long())
+            mean, variance, count = class_mean_error(error, labels)
+
+        if weight_type == "ema":
+            old_mean, old_variance = self.error_mean[labels], self.error_var[labels]
+            keep = torch.where(self.total[labels] > 0, self.momentum, 0.0)[:, None]
+            new_mean = keep * old_mean + (1 - keep) * mean
+            # the variance of the mixture of what was and what is
+            variance = keep * (old_variance + (old_mean - new_mean).square()) + (1 - keep) * (
+                variance + (mean - new_mean).square()
+            )
+            mean = new_mean
+        if weight_type == "in_batch":
+            self.error_mean.zero_()
+            self.error_var.zero_()
+        self.error_mean[labels], self.error_var[labels] = mean, variance  # rows of a class are alike
+        self.count.zero_()
+        self.count[labels] = count
+        self.total += self.count
+        self.class_minimum.copy_(positive_minimum(mean if weight_type == "in_batch" else self.error_mean, 0))
+
+    def _check(self, pred: Tensor, target: Tensor, labels: Tensor) -> None:
+        num_classes, att_dim = self.error_mean.shape
         if pred.shape != target.shape or pred.shape != (len(labels), att_dim):
             raise ValueError(
                 f"pred and target must be (B, {att_dim}) for labels (B,), "
                 f"got {tuple(pred.shape)}, {tuple(target.shape)} and {tuple(labels.shape)}"
             )
+        if not (pred.is_floating_point() and target.is_floating_point()):
+            raise ValueError(f"pred and target must be floating point, got {pred.dtype} and {target.dtype}")
         if labels.dtype not in (torch.int64, torch.int32):
             raise ValueError(f"labels must be int64 or int32, got {labels.dtype}")
-        dtype = self.error_mean.dtype  # float32 statistics, whatever the model computes in
-        error = elementwise_error(pred.to(dtype), target.to(dtype), self.RegType, self.RegNorm)
-        error_mean, count = class_mean_error(error, labels, num_classes)
-        if keep:
-            error_mean = torch.where(count[:, None] > 0, error_mean, self.error_mean)
-        self.error_mean.copy_(error_mean)
-        self.count.copy_(count)
-        self.weights.copy_(rebalance_weights(error_mean, self.p, self.p2))
+        devices = {str(x.device) for x in (pred, target, labels, self.error_mean)}
+        if len(devices) > 1:
+            raise ValueError(f"pred, target, labels and the statistics are on different devices: {sorted(devices)}")
+        if self.validate and len(labels) and not bool(((labels >= 0) & (labels < num_classes)).all()):
+            raise ValueError(f"labels must be in 0..{num_classes - 1}, got {labels.min()}..{labels.max()}")
 
 
 class ReMSELoss(nn.Module):
@@ -152,16 +212,19 @@ class ReMSELoss(nn.Module):
     >>> loss.backward()
 
     Args:
-        num_classes: C.
-        num_attributes: K.
+        num_classes: C, classes or any groups.
+        num_attributes: K, attributes or any outputs.
         p: exponent of the weights across classes (>= 0).
         p2: exponent of the weights across attributes (>= 0).
         reg_type: ``MSE``, ``RMSE``, ``MAE``, or ``BMC``, which is never reweighted.
         reg_norm: L2-normalise predictions and targets over K first.
-        weight_type: ``in_batch`` or ``cross_batch``.
+        weight_type: ``in_batch``, ``cross_batch`` or ``ema``, as of :class:`ReZSL`.
+        momentum: of ``ema``.
+        reduction: ``mean`` over B and K, ``sum``, or ``none``.
+        validate: check values, as of :class:`ReZSL`.
 
     Attributes:
-        statistics: the :class:`ReZSL` with ``error_mean``, ``weights`` and ``count`` of the last call.
+        statistics: the :class:`ReZSL` with ``error_mean``, ``error_var``, ``weights`` and ``count`` of the last call.
     """
 
     def __init__(
@@ -173,17 +236,29 @@ class ReMSELoss(nn.Module):
         reg_type: str = "MSE",
         reg_norm: bool = True,
         weight_type: str = "in_batch",
+        momentum: float = 0.9,
+        reduction: str = "mean",
+        validate: bool = True,
     ) -> None:
         super().__init__()
         self.statistics = ReZSL(
-            p, p2, num_attributes, num_classes, RegNorm=reg_norm, RegType=reg_type, WeightType=weight_type
+            p,
+            p2,
+            num_attributes,
+            num_classes,
+            RegNorm=reg_norm,
+            RegType=reg_type,
+            WeightType=weight_type,
+            momentum=momentum,
+            validate=validate,
         )
         self.regression = weighted_RegressLoss(reg_norm, reg_type)
+        self.reduction = reduction
 
     def forward(self, pred: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         """Updates the statistics with this batch, in training mode, and returns its loss.
 
-        In evaluation mode the weights stay those of the last training batch.
+        In evaluation mode the weights follow from the statistics of the last training batch.
 
         Args:
             pred: (B, K) predictions.
@@ -195,4 +270,13 @@ class ReMSELoss(nn.Module):
         weights = None
         if self.regression.RegType != "BMC":
             weights = self.statistics.getWeights(len(labels), pred.shape[1], labels).to(pred.dtype)
-        return self.regression(pred, target, weights)
+        return self.regression(pred, target, weights, self.reduction)
+
+
+def _of_all_ranks(rows: Tensor) -> Tensor:
+    """The rows of every rank, in the order of ranks; ``rows`` themselves without ``torch.distributed``."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return rows
+    gathered = rows.new_empty(dist.get_world_size() * len(rows), *rows.shape[1:])
+    dist.all_gather_into_tensor(gathered, rows.contiguous())
+    return gathered
