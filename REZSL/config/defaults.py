@@ -51,7 +51,8 @@ _C.MODEL.REZSL = CN()
 _C.MODEL.REZSL.USE = False  # reweight the regression loss by ReMSE
 _C.MODEL.REZSL.P = 0.0  # exponent of the weights across classes
 _C.MODEL.REZSL.P2 = 0.0  # exponent of the weights across attributes
-_C.MODEL.REZSL.WEIGHT_TYPE = "in_batch"  # error statistics: in_batch, or cross_batch (kept until a class is seen again)
+_C.MODEL.REZSL.WEIGHT_TYPE = "in_batch"  # error statistics: in_batch, cross_batch (a class's last ones), ema
+_C.MODEL.REZSL.MOMENTUM = 0.9  # share of the old statistics that ema keeps, below 1
 
 _C.DATASETS = CN()
 _C.DATASETS.NAME = "CUB"  # any NAME with files in ROOT/xlsa17/data/NAME; DEMO is written on first use
@@ -105,7 +106,7 @@ CHOICES = {
     "MODEL.ATTENTION.MODE": ("add", "concat"),
     "MODEL.ATTENTION.EMBEDDING": ("w2v", "learned"),
     "MODEL.LOSS.REG_TYPE": ("MSE", "RMSE", "MAE", "BMC"),
-    "MODEL.REZSL.WEIGHT_TYPE": ("in_batch", "cross_batch"),
+    "MODEL.REZSL.WEIGHT_TYPE": ("in_batch", "cross_batch", "ema"),
     "DATASETS.INPUT": ("images", "features"),
     "DATASETS.FEATURE_SCALING": ("none", "standard", "minmax", "l2"),
     "DATASETS.SEMANTIC": ("original", "normalized"),
@@ -140,6 +141,7 @@ NON_NEGATIVE = (
     "MODEL.LOSS.LAMBDA3",
     "MODEL.REZSL.P",
     "MODEL.REZSL.P2",
+    "MODEL.REZSL.MOMENTUM",
     "DATALOADER.NUM_WORKERS",
     "DATALOADER.N_BATCH",
     "SOLVER.BIAS_LR_FACTOR",

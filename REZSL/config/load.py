@@ -190,6 +190,8 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
     for key in ("SOLVER.RESUME_OPTIM", "SOLVER.RESUME_SCHED"):
         if values[key] and not cfg.MODEL.WEIGHT:
             fail(key, "but MODEL.WEIGHT names no checkpoint to take it from")
+    if cfg.MODEL.REZSL.MOMENTUM >= 1:
+        fail("MODEL.REZSL.MOMENTUM", "expected a number below 1")
     if cfg.SEED >= 2**63:
         fail("SEED", "expected less than 2**63")
     for key in ("LOG_FILE_NAME", "MODEL_FILE_NAME"):

@@ -132,7 +132,11 @@ class Trainer:
         return self.selected
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
-        """Trains one epoch; returns its last learning rate and the mean of the loss and of each of its terms."""
+        """Trains one epoch and returns its line of metrics.
+
+        These are the last learning rate, the means of the loss and of each of its terms, and, at the first step, the
+        terms' shares of the gradient norm: a term whose share is near 0 is idle.
+        """
         self.model.train()
         self.criterion.train()
         self.loader.batch_sampler.set_epoch(epoch)
@@ -144,6 +148,8 @@ class Trainer:
                 output = self.model(inputs)
             terms = self.criterion(output, labels)
             loss = self.criterion.total(terms)
+            if step == 1:
+                shares = self._gradient_shares(terms)
 
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
@@ -156,7 +162,18 @@ class Trainer:
                 sums[name] = sums.get(name, 0) + value.detach()
             if self.device.type == "cpu" or step % STEPS_BETWEEN_CHECKS == 0 or step == len(self.loader):
                 _check_finite(sums, epoch + 1, step)
-        return {"lr": lr, **{name: value.item() / len(self.loader) for name, value in sums.items()}}
+        means = {name: value.item() / len(self.loader) for name, value in sums.items()}
+        return {"lr": lr, **means, "gradient_share": shares}
+
+    def _gradient_shares(self, terms: dict[str, torch.Tensor]) -> dict[str, float]:
+        """The norm of each weighted term's gradient in the model's parameters, divided by the sum of these norms."""
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        norms = {}
+        for name, term in terms.items():
+            weighted = self.criterion.total({name: term})
+            gradients = torch.autograd.grad(weighted, parameters, retain_graph=True, allow_unused=True)
+            norms[name] = torch.stack([g.float().norm() for g in gradients if g is not None]).norm().item()
+        return {name: norm / max(sum(norms.values()), 1e-12) for name, norm in norms.items()}
 
     def _is_selected(self, results: Results, is_last: bool) -> bool:
         if self.select == "last":

@@ -57,6 +57,8 @@ def build_modeling(
         reg_type=loss.REG_TYPE,
         reg_norm=loss.REG_NORM,
         weight_type=remse.WEIGHT_TYPE,
+        momentum=remse.MOMENTUM,
+        validate=False,  # labels come from our own split, and a loss that is not finite stops the training anyway
     )
     lambdas = (loss.LAMBDA0, loss.LAMBDA1, loss.LAMBDA2, loss.LAMBDA3)
     criterion = ZSLCriterion(

@@ -7,8 +7,8 @@ With e (B, K) the elementwise error and :math:`E_{ck}` its mean over the images 
              \left(1 + \ln\frac{E_{ck}}{\min_{k'} E_{ck'}}\right)^{P_2}
 
 Minima run over entries with E > 0, and an entry with E = 0 weighs 1. The loss is the mean over B and K of
-:math:`W_{y_i k} e_{ik}`; no gradient passes through W. It is not bound to zero-shot learning: classes can be any groups,
-attributes the outputs of any regression.
+:math:`W_{y_i k} e_{ik}`; no gradient passes through W. It is not bound to zero-shot learning: classes can be any
+groups, attributes the outputs of any regression.
 """
 
 import torch
