@@ -9,6 +9,7 @@ from .criterion import ZSLCriterion
 from .heads import AttentionNet, BasicNet, GEMNet, HeadOutput
 from .losses import ADLoss, CPTLoss, weighted_RegressLoss
 from .model import ZSLModel, class_scores
+from .peers import FocalRLoss, LDSLoss
 from .remse import ReMSELoss, ReZSL
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "AttentionNet",
     "BasicNet",
     "CPTLoss",
+    "FocalRLoss",
     "GEMNet",
     "HeadOutput",
+    "LDSLoss",
     "ReMSELoss",
     "ReZSL",
     "ZSLCriterion",

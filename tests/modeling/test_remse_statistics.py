@@ -1,0 +1,133 @@
+"""What ReMSE keeps between batches, and across processes."""
+
+import numpy as np
+import pytest
+import torch
+from torch import multiprocessing
+
+from REZSL.modeling import ReMSELoss, ReZSL
+
+BATCHES, B, K, C = 5, 8, 4, 5
+
+
+def batches(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(BATCHES):
+        pred, target = torch.rand(2, B, K, generator=generator, dtype=torch.float64)
+        yield pred, target, torch.randint(C - 1, (B,), generator=generator)  # the last class never comes
+
+
+def error_of_class(pred, target, labels, c, k):
+    return [(pred[i, k] - target[i, k]).item() ** 2 for i in range(len(labels)) if labels[i] == c]
+
+
+@pytest.mark.parametrize("weight_type", ["in_batch", "cross_batch", "ema"])
+def test_mean_variance_and_counts_are_those_of_loops(weight_type):
+    rezsl = ReZSL(0.5, 0.2, K, C, RegNorm=False, WeightType=weight_type, momentum=0.8).double()
+    mean, variance, total = np.zeros((C, K)), np.zeros((C, K)), np.zeros(C)
+    for pred, target, labels in batches():
+        rezsl.updateWeightsMatrix(pred, target, labels)
+        if weight_type == "in_batch":
+            mean[:], variance[:] = 0, 0
+        for c in range(C):
+            images = int((labels == c).sum())
+            for k in range(K):
+                errors = error_of_class(pred, target, labels, c, k)
+                if not errors:
+                    continue
+                keep = 0.8 if weight_type == "ema" and total[c] else 0.0
+                second = keep * (variance[c, k] + mean[c, k] ** 2) + (1 - keep) * np.mean(np.square(errors))
+                mean[c, k] = keep * mean[c, k] + (1 - keep) * np.mean(errors)
+                variance[c, k] = second - mean[c, k] ** 2
+            total[c] += images
+            assert rezsl.count[c] == images
+        np.testing.assert_allclose(rezsl.error_mean, mean, atol=1e-12)
+        np.testing.assert_allclose(rezsl.error_var, variance, atol=1e-12)
+        np.testing.assert_array_equal(rezsl.total, total)
+        assert (rezsl.weights[C - 1] == 1).all()
+        torch.testing.assert_close(rezsl.getWeights(B, K, labels), rezsl.weights[labels], rtol=0, atol=0)
+
+
+def test_ema_without_momentum_is_cross_batch():
+    ema, cross = (ReZSL(0.5, 0.2, K, C, WeightType=t, momentum=0.0).double() for t in ("ema", "cross_batch"))
+    for batch in batches():
+        ema.updateWeightsMatrix(*batch)
+        cross.updateWeightsMatrix(*batch)
+        torch.testing.assert_close(ema.weights, cross.weights)
+
+
+def test_no_shape_depends_on_the_labels():
+    """Traced once with fake tensors, without a break, for any labels: what torch.compile needs."""
+    remse = ReMSELoss(C, K, 0.5, 0.2, validate=False)
+    plain = ReMSELoss(C, K, 0.5, 0.2, validate=False)
+    compiled = torch.compile(remse, backend="eager", fullgraph=True)
+    for pred, target, labels in batches():
+        torch.testing.assert_close(
+            compiled(pred.float(), target.float(), labels), plain(pred.float(), target.float(), labels)
+        )
+    torch.testing.assert_close(remse.statistics.weights, plain.statistics.weights)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_step_never_waits_for_the_device():
+    remse = ReMSELoss(C, K, 0.5, 0.2, validate=False).cuda()
+    pred, target = torch.rand(2, B, K, device="cuda")
+    labels = torch.randint(C, (B,), device="cuda")
+    remse(pred, target, labels)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        remse(pred.requires_grad_(), target, labels).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_reductions(reduction):
+    pred, target, labels = next(batches())
+    loss = ReMSELoss(C, K, 0.5, 0.2, reg_norm=False, reduction=reduction).double()
+    weighted = (pred - target).square()
+    result = loss(pred, target, labels)
+    weighted = loss.statistics.weights[labels] * weighted
+    torch.testing.assert_close(result, {"mean": weighted.mean(), "sum": weighted.sum(), "none": weighted}[reduction])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p, t, y: (p, t, y + C), r"labels must be in 0\.\.4, got 5\.\."),
+        (lambda p, t, y: (p, t, y - C), r"labels must be in 0\.\.4, got -5\.\."),
+        (lambda p, t, y: (p * float("nan"), t, y), "NaN or infinity"),
+        (lambda p, t, y: (p.long(), t, y), "floating point, got torch.int64"),
+        (lambda p, t, y: (p.to("meta"), t, y), "different devices: .*cpu.*meta"),
+    ],
+)
+def test_wrong_values_are_told_and_change_nothing(change, message):
+    rezsl = ReZSL(0.5, 0.2, K, C).double()
+    batch = next(batches())
+    rezsl.updateWeightsMatrix(*batch)
+    before = {name: value.clone() for name, value in rezsl.state_dict().items()}
+    with pytest.raises(ValueError, match=message):
+        rezsl.updateWeightsMatrix(*change(*batch))
+    assert all(torch.equal(value, before[name]) for name, value in rezsl.state_dict().items())
+
+
+def rank_weights(rank, folder):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    for weight_type in ("in_batch", "cross_batch", "ema"):
+        rezsl = ReZSL(0.5, 0.2, K, C, WeightType=weight_type).double()
+        for n, (pred, target, labels) in enumerate(batches()):
+            mine = slice(rank * B // 2, (rank + 1) * B // 2)
+            rezsl.updateWeightsMatrix(pred[mine], target[mine], labels[mine])
+            torch.save(rezsl.getWeights(B // 2, K, labels[mine]), f"{folder}/{weight_type}-{n}-{rank}")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_give_the_weights_of_one(tmp_path):
+    multiprocessing.spawn(rank_weights, (str(tmp_path),), nprocs=2)
+    for weight_type in ("in_batch", "cross_batch", "ema"):
+        rezsl = ReZSL(0.5, 0.2, K, C, WeightType=weight_type).double()
+        for n, (pred, target, labels) in enumerate(batches()):
+            rezsl.updateWeightsMatrix(pred, target, labels)
+            ranks = [torch.load(tmp_path / f"{weight_type}-{n}-{rank}") for rank in range(2)]
+            torch.testing.assert_close(torch.cat(ranks), rezsl.getWeights(B, K, labels), rtol=1e-12, atol=0)
