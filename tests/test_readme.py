@@ -41,6 +41,12 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_ci_runs_the_readmes_test_line():
+    """The line is taken from the README, the first that names pytest."""
+    assert "grep -m 1 'pytest' README.md" in (REPOSITORY / ".ci" / "run").read_text()
+    assert next(line for line in README.splitlines() if "pytest" in line) in COMMANDS
+
+
 def test_readme_has_two_newcomers_commands():
     installs = [command for command in COMMANDS if "pip install" in command]
     assert [command.split(" && ")[-1].split()[1:3] for command in installs] == [
