@@ -20,9 +20,10 @@ from REZSL.evaluation import Predictions, Results, evaluate
 from REZSL.modeling import build_modeling
 from REZSL.report import draw_run, format_results, write_json
 from REZSL.solver import build_solver
+from REZSL.utils.command import run_command
 from REZSL.utils.device import resolve_device
-from REZSL.utils.errors import ConfigError, DataError, REZSLError
-from REZSL.utils.logging import close_logging, setup_logging
+from REZSL.utils.errors import ConfigError, DataError
+from REZSL.utils.logging import setup_logging
 from REZSL.utils.seeding import seed_everything
 
 log = logging.getLogger("REZSL.train")
@@ -35,20 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHT without training")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys that go before the file")
     args = parser.parse_intermixed_args(argv)
-    setup_logging()
-    try:
-        run(load_config(args.config_file, args.overrides), args.eval_only)
-    except (REZSLError, OSError) as error:
-        # an error that crossed a loading process carries that process's traceback before its own line
-        line = str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
-        log.error("error: %s", line)
-        return 1
-    except KeyboardInterrupt:
-        log.error("stopped; what is in the run folder stays")
-        return 130
-    finally:
-        close_logging()
-    return 0
+    return run_command(
+        lambda: run(load_config(args.config_file, args.overrides), args.eval_only),
+        stopped="stopped; what is in the run folder stays",
+    )
 
 
 def run(cfg: CfgNode, eval_only: bool = False) -> Results:

@@ -1,5 +1,7 @@
 """Evaluation of anyone's predictions: pure functions of scores or attributes, labels and the seen classes."""
 
+from .analysis import ErrorTable, Summary, correlations, error_table, mean_table, summarise, worst_share
+from .comparison import Difference, compare
 from .metrics import (
     Curve,
     ausuc,
@@ -13,15 +15,24 @@ from .protocol import Predictions, Results, Row, cosine_scores, evaluate
 
 __all__ = [
     "Curve",
+    "Difference",
+    "ErrorTable",
     "Predictions",
     "Results",
     "Row",
+    "Summary",
     "ausuc",
     "calibrated_stacking",
+    "compare",
+    "correlations",
     "cosine_scores",
+    "error_table",
     "evaluate",
     "evaluate_gzsl",
     "harmonic_mean",
+    "mean_table",
     "per_class_accuracy",
     "seen_unseen_curve",
+    "summarise",
+    "worst_share",
 ]

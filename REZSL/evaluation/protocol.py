@@ -94,7 +94,7 @@ class Results:
 
 def cosine_scores(attributes: np.ndarray, signatures: np.ndarray, scale: float) -> np.ndarray:
     """Returns (N, C): ``scale`` times the cosine of ``attributes`` (N, K) and ``signatures`` (C, K), in float64."""
-    return scale * _unit_rows(attributes) @ _unit_rows(signatures).T
+    return scale * unit_rows(attributes) @ unit_rows(signatures).T
 
 
 def evaluate(predictions: Predictions, fixed_gamma: float) -> Results:
@@ -126,6 +126,7 @@ def evaluate(predictions: Predictions, fixed_gamma: float) -> Results:
     )
 
 
-def _unit_rows(values: np.ndarray) -> np.ndarray:
+def unit_rows(values: np.ndarray) -> np.ndarray:
+    """Returns the rows of ``values`` (N, K) L2-normalised, in float64; a row of zeros stays one."""
     values = np.asarray(values, np.float64)
     return values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)

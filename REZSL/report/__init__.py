@@ -1,6 +1,30 @@
 """What a run leaves for people and scripts: tables, JSON, figures."""
 
+from .analysis import (
+    attribute_table,
+    class_table,
+    comparison_table,
+    error_matrix,
+    format_notes,
+    read_attribute_names,
+    summary_table,
+)
+from .analysis_figures import draw_analysis
 from .figures import draw_run
 from .results import format_results, write_json
+from .tables import Table
 
-__all__ = ["draw_run", "format_results", "write_json"]
+__all__ = [
+    "Table",
+    "attribute_table",
+    "class_table",
+    "comparison_table",
+    "draw_analysis",
+    "draw_run",
+    "error_matrix",
+    "format_notes",
+    "format_results",
+    "read_attribute_names",
+    "summary_table",
+    "write_json",
+]

@@ -31,11 +31,11 @@ def draw_run(folder: str | os.PathLike, history: Sequence[dict[str, Any]], resul
         left, right = figure.subplots(1, 2)
         _draw_loss(left, history)
         _draw_accuracy(right, history)
-        _save(figure, Path(folder) / "training")
+        save_figure(figure, Path(folder) / "training")
     figure = Figure(figsize=(4.8, 4.2), layout="constrained")
     figure.suptitle(title, parse_math=False)
     _draw_curve(figure.subplots(), results)
-    _save(figure, Path(folder) / "seen_unseen")
+    save_figure(figure, Path(folder) / "seen_unseen")
 
 
 def _draw_loss(axes: Axes, history: Sequence[dict[str, Any]]) -> None:
@@ -69,7 +69,8 @@ def _draw_curve(axes: Axes, results: Results) -> None:
     axes.legend()
 
 
-def _save(figure: Figure, stem: Path) -> None:
+def save_figure(figure: Figure, stem: Path) -> None:
+    """Writes ``figure`` as ``stem``.png and ``stem``.svg, each whole or not at all."""
     for suffix in (".png", ".svg"):
         with atomic_path(stem.with_suffix(suffix)) as temporary:
             figure.savefig(temporary, dpi=150)

@@ -1,0 +1,70 @@
+"""A table as text, CSV and Markdown."""
+
+import csv
+import io
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from REZSL.utils.files import write_text
+
+Cell = str | int | float
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text and numbers under a header.
+
+    Numbers have ``digits`` significant digits in text and Markdown and all of theirs in CSV. What is not defined (NaN)
+    is a dash in text and Markdown, and empty in CSV.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    digits: int = 4
+
+    def text(self) -> str:
+        """Columns padded with spaces: words to the left, numbers to the right."""
+        lines = [list(self.header), *([self._show(cell) for cell in row] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        words = self._columns_of_words()
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width) if word else cell.rjust(width)
+                for cell, width, word in zip(line, widths, words, strict=True)
+            ).rstrip()
+            for line in lines
+        )
+
+    def markdown(self) -> str:
+        """A GitHub table."""
+        lines = [[cell.replace("|", r"\|") for cell in map(self._show, line)] for line in (self.header, *self.rows)]
+        rule = ["---" if word else "---:" for word in self._columns_of_words()]
+        return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+
+    def csv(self) -> str:
+        """Comma-separated values, lines ended by a line feed."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(self.header)
+        writer.writerows([["" if _undefined(cell) else cell for cell in row] for row in self.rows])
+        return buffer.getvalue()
+
+    def save(self, stem: str | os.PathLike) -> None:
+        """Writes ``stem``.txt, ``stem``.csv and ``stem``.md, each whole or not at all."""
+        for suffix, content in ((".txt", self.text() + "\n"), (".csv", self.csv()), (".md", self.markdown() + "\n")):
+            write_text(f"{Path(stem)}{suffix}", content)
+
+    def _columns_of_words(self) -> list[bool]:
+        return [any(isinstance(row[i], str) for row in self.rows) for i in range(len(self.header))]
+
+    def _show(self, cell: Cell) -> str:
+        if _undefined(cell):
+            return "-"
+        return f"{cell:.{self.digits}g}" if isinstance(cell, float) else str(cell)
+
+
+def _undefined(cell: Cell) -> bool:
+    return isinstance(cell, float) and math.isnan(cell)

@@ -1,0 +1,36 @@
+"""What every command line does around its work: logging, errors told in one line, an exit status."""
+
+import logging
+from collections.abc import Callable
+
+from .errors import REZSLError
+from .logging import close_logging, setup_logging
+
+log = logging.getLogger(__name__)
+
+
+def run_command(action: Callable[[], object], stopped: str = "stopped") -> int:
+    """Calls ``action`` with the package's log on the console.
+
+    Args:
+        action: the work; whatever it returns is dropped.
+        stopped: what to say after Ctrl-C.
+
+    Returns:
+        The exit status: 0, 1 (a ``REZSLError`` or ``OSError``, told in one line) or 130 (Ctrl-C). Any other exception
+        is a mistake in the code and passes through.
+    """
+    setup_logging()
+    try:
+        action()
+    except (REZSLError, OSError) as error:
+        # an error that crossed a loading process carries that process's traceback before its own line
+        line = str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+        log.error("error: %s", line)
+        return 1
+    except KeyboardInterrupt:
+        log.error(stopped)
+        return 130
+    finally:
+        close_logging()
+    return 0
