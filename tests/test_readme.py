@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,21 +61,25 @@ def test_readme_paths_exist(path):
     assert (REPOSITORY / path).exists()
 
 
-def test_readme_train_commands_run(workplace):
+def test_readme_tool_commands_run(workplace):
     """In the README's order, since a later command uses an earlier one's run."""
-    train = load_tool("train")
-    ran = 0
+    ran = []
     for command in COMMANDS:
         words = shlex.split(command.split(" && ")[-1])
         while "=" in words[0]:  # CUDA_VISIBLE_DEVICES=0
             words.pop(0)
-        if words[:2] != ["python", "tools/train.py"]:
+        if words[0] != "python" or not words[1].startswith("tools/"):
             continue
-        given = words[2:]
-        extra = [word for key, value in SMALL.items() if key not in given for word in (key, value)]
-        assert train.main([*given, *extra]) == 0, command
-        ran += 1
-    assert ran == sum("tools/train.py" in command for command in COMMANDS) >= 4
+        name, given = Path(words[1]).stem, words[2:]
+        extra = {
+            "train": [word for key, value in SMALL.items() if key not in given for word in (key, value)],
+            "analyze": ["--resamples", "5"],
+            "benchmark": ["--repeats", "2"],
+        }[name]
+        assert load_tool(name).main([*given, *extra]) == 0, command
+        ran.append(name)
+    assert len(ran) == sum("python tools/" in command for command in COMMANDS)
+    assert set(ran) == {path.stem for path in (REPOSITORY / "tools").glob("*.py")}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.split("import ")[-1].split("\n")[0])
@@ -99,5 +104,10 @@ def test_readme_examples_run(example, capsys):
         assert not torch.equal(before, model.weight)
     if "loss" in names:
         assert torch.isfinite(names["loss"])
-    if "print" in example:
-        assert "'H': " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    if "evaluate_gzsl" in example:
+        assert "'H': " in printed
+    if "error_per_output" in example:
+        before, after = ([float(word) for word in re.findall(r"\d\.\d+", line)] for line in printed.splitlines())
+        assert len(before) == len(after) == 5
+        assert max(after) < max(before)
