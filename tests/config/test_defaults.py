@@ -58,7 +58,7 @@ def test_no_key_is_in_two_tables_and_none_is_listed_twice():
 def test_published_choices():
     assert CHOICES["DATASETS.SEMANTIC"] == ("original", "normalized")
     assert CHOICES["DATALOADER.MODE"] == ("random", "episode")
-    assert CHOICES["MODEL.REZSL.WEIGHT_TYPE"] == ("in_batch", "cross_batch")
+    assert CHOICES["MODEL.REZSL.WEIGHT_TYPE"] == ("in_batch", "cross_batch", "ema")
 
 
 def test_every_key_is_read_by_the_code_or_has_one_allowed_value():

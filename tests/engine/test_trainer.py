@@ -1,5 +1,6 @@
 """The loop, on a linear problem it can solve."""
 
+import copy
 import json
 import logging
 
@@ -69,7 +70,7 @@ def test_loss_falls_and_every_epoch_has_its_line(tmp_path):
     assert [line["epoch"] for line in lines] == list(range(1, 16))
     assert lines[-1]["loss"] < 0.5 * lines[0]["loss"]
     for n, line in enumerate(lines):
-        assert set(line) == {"epoch", "lr", "loss", "ce", "regression", "T1", "AUSUC", "gzsl"}
+        assert set(line) == {"epoch", "lr", "loss", "ce", "regression", "gradient_share", "T1", "AUSUC", "gzsl"}
         for name in ("ce", "regression"):
             mean = np.mean([step[name] for step in steps[BATCHES * n : BATCHES * (n + 1)]])
             assert line[name] == pytest.approx(mean, rel=1e-5)
@@ -118,7 +119,7 @@ def test_remse_statistics_are_in_the_criterions_state(tmp_path):
     trainer.train()
     statistics = {k.split(".")[-1]: v for k, v in load_checkpoint(tmp_path / "last.pth")["criterion"].items()}
     assert (statistics["error_mean"] > 0).any()
-    assert (statistics["weights"] > 1).any()
+    assert (trainer.criterion.regression.statistics.weights > 1).any()
     assert statistics["count"].sum() == 8
     assert torch.equal(statistics["error_mean"], trainer.criterion.regression.statistics.error_mean)
 
@@ -209,3 +210,21 @@ def test_modes_while_training_and_after_evaluation(tmp_path):
     trainer.model.register_forward_pre_hook(lambda module, args: modes.append(module.training))
     trainer.train()
     assert modes == [True] * 2 * BATCHES
+
+
+def test_gradient_shares_are_those_of_each_term_alone(tmp_path):
+    """At the first step of the first epoch: norms of lambda * gradient, taken one term at a time by backward."""
+    trainer = make_trainer(tmp_path, epochs=1)
+    twin = copy.deepcopy((trainer.model, trainer.criterion))
+    trainer.train()
+    (line,) = read_metrics(tmp_path)
+
+    trainer.loader.batch_sampler.set_epoch(0)
+    inputs, labels = next(iter(trainer.loader))
+    norms = {}
+    for name in ("ce", "regression"):
+        model, criterion = copy.deepcopy(twin)
+        (criterion.weights[name] * criterion(model(inputs), labels)[name]).backward()
+        norms[name] = sum(p.grad.square().sum().item() for p in model.parameters() if p.grad is not None) ** 0.5
+    expected = {name: norm / sum(norms.values()) for name, norm in norms.items()}
+    assert line["gradient_share"] == pytest.approx(expected, rel=1e-4)
