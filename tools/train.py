@@ -14,10 +14,10 @@ import torch
 from yacs.config import CfgNode
 
 from REZSL.config import load_config
-from REZSL.data import build_data
+from REZSL.data import Data, build_data
 from REZSL.engine import RunFolder, Selected, Trainer, load_checkpoint, load_model_state, next_free, predict_split
 from REZSL.evaluation import Predictions, Results, evaluate
-from REZSL.modeling import build_modeling
+from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling
 from REZSL.report import draw_run, format_results, write_json
 from REZSL.solver import build_solver
 from REZSL.utils.command import run_command
@@ -46,28 +46,14 @@ def run(cfg: CfgNode, eval_only: bool = False) -> Results:
     """Does what ``cfg`` says, in its run folder, and returns the results of the selected epoch."""
     if eval_only and not cfg.MODEL.WEIGHT:
         raise ConfigError("--eval-only needs MODEL.WEIGHT, the checkpoint to evaluate")
-    output_dir = Path(cfg.OUTPUT_DIR)
-    if eval_only:  # beside the run it evaluates, under the next free name
-        output_dir = output_dir / "eval"
-    folder = RunFolder(output_dir, cfg.LOG_FILE_NAME, cfg.MODEL_FILE_NAME)
-    if eval_only and folder.holds_a_run():
-        folder = RunFolder(next_free(output_dir), cfg.LOG_FILE_NAME, cfg.MODEL_FILE_NAME)
+    folder = _folder(cfg, eval_only)
     device = resolve_device(cfg.MODEL.DEVICE)
     folder.claim(cfg.dump())
     setup_logging(folder.log)
     seed_everything(cfg.SEED)
 
     data = build_data(cfg)
-    split = data.split
-    model, criterion = build_modeling(
-        cfg,
-        split.signatures[: split.num_seen],
-        split.num_attributes,
-        data.attribute_embeddings,
-        data.groups,
-        data.feature_dim,
-    )
-    model, criterion = model.to(device), criterion.to(device)
+    model, criterion = (part.to(device) for part in _build_modeling(cfg, data))
     start = load_checkpoint(cfg.MODEL.WEIGHT) if cfg.MODEL.WEIGHT else None
     if start:
         load_model_state(model, start["model"], cfg.MODEL.WEIGHT)
@@ -77,7 +63,7 @@ def run(cfg: CfgNode, eval_only: bool = False) -> Results:
     log.info("%s on %s, %.1f M trainable parameters; run folder %s", label, device, trainable / 1e6, folder.path)
 
     def evaluate_model() -> tuple[Predictions, Results]:
-        predictions = predict_split(model, data.test_loader, split, data.test_indices, device, dtype)
+        predictions = predict_split(model, data.test_loader, data.split, data.test_indices, device, dtype)
         return predictions, evaluate(predictions, cfg.TEST.GAMMA)
 
     if eval_only:
@@ -103,6 +89,27 @@ def run(cfg: CfgNode, eval_only: bool = False) -> Results:
         selected = trainer.train(_resume(cfg, start, trainer) if start else 0)
     _report(cfg, folder, selected, label)
     return selected.results
+
+
+def _folder(cfg: CfgNode, eval_only: bool) -> RunFolder:
+    names = (cfg.LOG_FILE_NAME, cfg.MODEL_FILE_NAME)
+    if not eval_only:
+        return RunFolder(cfg.OUTPUT_DIR, *names)
+    beside = Path(cfg.OUTPUT_DIR) / "eval"  # of the run it evaluates, under the next free name
+    folder = RunFolder(beside, *names)
+    return RunFolder(next_free(beside), *names) if folder.holds_a_run() else folder
+
+
+def _build_modeling(cfg: CfgNode, data: Data) -> tuple[ZSLModel, ZSLCriterion]:
+    split = data.split
+    return build_modeling(
+        cfg,
+        split.signatures[: split.num_seen],
+        split.num_attributes,
+        data.attribute_embeddings,
+        data.groups,
+        data.feature_dim,
+    )
 
 
 def _resume(cfg: CfgNode, start: dict, trainer: Trainer) -> int:

@@ -4,7 +4,7 @@ import ast
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,7 @@ def _set(cfg: CfgNode, key: str, value: Any) -> None:
 
 
 def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
+    """Checks each value by itself, then those that must fit together."""
     values = dict(_leaves(cfg))
 
     def fail(key: str, problem: str, other: str = "") -> None:
@@ -165,7 +166,11 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
             fail(key, expected)
         if key in RETIRED and value != RETIRED[key][0]:
             fail(key, f"but this key is retired: {RETIRED[key][1]}")
+    _check_model(cfg, fail)
+    _check_run(cfg, fail)
 
+
+def _check_model(cfg: CfgNode, fail: Callable[..., None]) -> None:
     device = cfg.MODEL.DEVICE
     if device not in ("auto", "cpu", "cuda") and not (device.startswith("cuda:") and device[5:].isdigit()):
         fail("MODEL.DEVICE", "expected one of auto, cpu, cuda, cuda:N")
@@ -187,17 +192,20 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
         fail("MODEL.HID_DIM", "but GEMNet has no hidden layer: expected 0")
     if not any(cfg.MODEL.LOSS[f"LAMBDA{n}"] for n in range(4)):
         fail("MODEL.LOSS.LAMBDA0", "and so are the other LAMBDAs: there is no loss to train by")
-    for key in ("SOLVER.RESUME_OPTIM", "SOLVER.RESUME_SCHED"):
-        if values[key] and not cfg.MODEL.WEIGHT:
-            fail(key, "but MODEL.WEIGHT names no checkpoint to take it from")
     if cfg.MODEL.REZSL.MOMENTUM >= 1:
         fail("MODEL.REZSL.MOMENTUM", "expected a number below 1")
+
+
+def _check_run(cfg: CfgNode, fail: Callable[..., None]) -> None:
+    for key in ("RESUME_OPTIM", "RESUME_SCHED"):
+        if cfg.SOLVER[key] and not cfg.MODEL.WEIGHT:
+            fail(f"SOLVER.{key}", "but MODEL.WEIGHT names no checkpoint to take it from")
     if cfg.SEED >= 2**63:
         fail("SEED", "expected less than 2**63")
     for key in ("LOG_FILE_NAME", "MODEL_FILE_NAME"):
-        if Path(values[key]).name != values[key] or values[key] == "..":
+        if Path(cfg[key]).name != cfg[key] or cfg[key] == "..":
             fail(key, "expected a file name without folders: it lies in OUTPUT_DIR")
-        if values[key] in RUN_FILES:
+        if cfg[key] in RUN_FILES:
             fail(key, "but that file of the run folder is another: choose another name")
     if cfg.LOG_FILE_NAME and cfg.LOG_FILE_NAME in (cfg.MODEL_FILE_NAME or "best.pth",):
         fail("LOG_FILE_NAME", "but that is the checkpoint's name: choose another")

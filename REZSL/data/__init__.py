@@ -1,6 +1,6 @@
 """Data: the xlsa17 files, images and features, transforms, samplers, word vectors, the demo data set."""
 
-from .build import build_data
+from .build import Data, build_data
 from .images import ZSLDataset, find_images
 from .samplers import EpisodicBatchSampler, RandomBatchSampler
 from .semantics import load_attribute_embeddings
@@ -8,6 +8,7 @@ from .splits import ZSLSplit, load_split
 from .transforms import build_transform
 
 __all__ = [
+    "Data",
     "EpisodicBatchSampler",
     "RandomBatchSampler",
     "ZSLDataset",
