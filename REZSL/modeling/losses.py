@@ -16,13 +16,18 @@ def elementwise_error(pred: Tensor, target: Tensor, reg_type: str, reg_norm: boo
     their L2 norm first.
     """
     if reg_norm:
-        pred, target = F.normalize(pred, dim=1, eps=1e-10), F.normalize(target, dim=1, eps=1e-10)
+        pred, target = unit_rows(pred), unit_rows(target)
     difference = pred - target
     if reg_type == "MAE":
         return difference.abs()
     if reg_type == "RMSE":
         return (difference.square() + 1e-10).sqrt()
     return difference.square()
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """Divides the rows of ``x`` (B, K) by their L2 norm, or by 1e-10 if that is larger."""
+    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1e-10)
 
 
 def check_reg_type(reg_type: str) -> str:
@@ -85,7 +90,7 @@ class weighted_RegressLoss(nn.Module):
 
     def _balanced_mse(self, pred: Tensor, target: Tensor, reduction: str) -> Tensor:
         if self.RegNorm:
-            pred, target = F.normalize(pred, dim=1, eps=1e-10), F.normalize(target, dim=1, eps=1e-10)
+            pred, target = unit_rows(pred), unit_rows(target)
         variance = self.noise_sigma.square()
         squared = (pred[:, None] - target[None]).square().sum(2)  # (B, B)
         own = torch.arange(len(pred), device=pred.device)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .losses import check_reg_type, elementwise_error, weighted_RegressLoss
+from .losses import check_reg_type, elementwise_error, unit_rows, weighted_RegressLoss
 
 
 class FocalRLoss(nn.Module):
@@ -106,7 +106,7 @@ class LDSLoss(nn.Module):
         return self.regression(pred, target, self.weights.gather(1, of_bin).T.to(pred.dtype), self.reduction)
 
     def _values(self, targets: Tensor) -> Tensor:
-        return F.normalize(targets, dim=1, eps=1e-10) if self.regression.RegNorm else targets
+        return unit_rows(targets) if self.regression.RegNorm else targets
 
     def _bin(self, targets: Tensor) -> Tensor:
         return ((targets - self.low) / self.width).long().clamp(0, self.bins - 1)

@@ -14,31 +14,16 @@ groups, attributes the outputs of any regression.
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.nn import functional as F
 
 from .losses import check_reg_type, elementwise_error, weighted_RegressLoss
 
 WEIGHT_TYPES = ("in_batch", "cross_batch", "ema")
 
 
-def class_mean_error(error: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Averages ``error`` (B, K) over the rows of each row's class.
-
-    A (B, B) same-class average of the rows: no table over classes, and no shape that depends on the labels.
-
-    Returns:
-        mean (B, K) and variance (B, K, population) of the error in the class of each row, and that class's number of
-        rows (B,).
-    """
-    same = (labels[:, None] == labels).to(error.dtype)  # (B, B)
-    count = same.sum(1)
-    average = same / count[:, None]
-    mean = average @ error
-    return mean, average @ (error - mean).square(), count
-
-
 def positive_minimum(error_mean: Tensor, dim: int) -> Tensor:
     """Returns the minimum of the entries > 0 along ``dim``, kept as 1; infinity where there is none."""
-    return torch.where(error_mean > 0, error_mean, torch.inf).amin(dim, keepdim=True)
+    return F.threshold(error_mean, 0.0, torch.inf).amin(dim, keepdim=True)
 
 
 def rebalance_weights(error_mean: Tensor, class_minimum: Tensor, p: float, p2: float) -> Tensor:
@@ -50,11 +35,14 @@ def rebalance_weights(error_mean: Tensor, class_minimum: Tensor, p: float, p2: f
         p: exponent across classes.
         p2: exponent across attributes.
     """
-    weights = torch.ones_like(error_mean)
-    for exponent, minimum in ((p, class_minimum), (p2, positive_minimum(error_mean, 1))):
-        ratio = torch.where(error_mean > 0, error_mean / minimum, 1.0)
-        weights = weights * (1 + ratio.log()) ** exponent
-    return weights
+    across_classes = _log_factor(error_mean, class_minimum)
+    across_attributes = _log_factor(error_mean, positive_minimum(error_mean, 1))
+    return across_classes.mul_(p).add_(across_attributes, alpha=p2).exp_()
+
+
+def _log_factor(error_mean: Tensor, minimum: Tensor) -> Tensor:
+    """ln(1 + ln(E / minimum)), and 0 where E is 0; a ratio too large for its type counts as the largest there is."""
+    return (error_mean / minimum).clamp_(1.0, torch.finfo(error_mean.dtype).max).log_().log1p_()
 
 
 class ReZSL(nn.Module):
@@ -153,36 +141,45 @@ class ReZSL(nn.Module):
             raise ValueError(
                 f"getWeights({n}, {dim}) for {len(labels)} labels and {self.error_mean.shape[1]} attributes"
             )
-        return rebalance_weights(self.error_mean[labels], self.class_minimum, self.p, self.p2)
+        return rebalance_weights(self.error_mean.index_select(0, labels), self.class_minimum, self.p, self.p2)
 
     @torch.no_grad()
     def _update(self, pred: Tensor, target: Tensor, labels: Tensor, weight_type: str) -> None:
         self._check(pred, target, labels)
         dtype = self.error_mean.dtype
-        with torch.autocast(pred.device.type, enabled=False):
-            error = elementwise_error(pred.to(dtype), target.to(dtype), self.RegType, self.RegNorm)
-            if self.validate and not torch.isfinite(error).all():
-                raise ValueError("pred or target holds NaN or infinity")
-            error, labels = _of_all_ranks(error), _of_all_ranks(labels.long())
-            mean, variance, count = class_mean_error(error, labels)
+        error = elementwise_error(pred.to(dtype), target.to(dtype), self.RegType, self.RegNorm)
+        if self.validate and not torch.isfinite(error).all():
+            raise ValueError("pred or target holds NaN or infinity")
+        error, labels = _of_all_ranks(error), _of_all_ranks(labels)
 
-        if weight_type == "ema":
-            old_mean, old_variance = self.error_mean[labels], self.error_var[labels]
-            keep = torch.where(self.total[labels] > 0, self.momentum, 0.0)[:, None]
-            new_mean = keep * old_mean + (1 - keep) * mean
-            # the variance of the mixture of what was and what is
-            variance = keep * (old_variance + (old_mean - new_mean).square()) + (1 - keep) * (
-                variance + (mean - new_mean).square()
-            )
-            mean = new_mean
         if weight_type == "in_batch":
-            self.error_mean.zero_()
-            self.error_var.zero_()
-        self.error_mean[labels], self.error_var[labels] = mean, variance  # rows of a class are alike
-        self.count.zero_()
-        self.count[labels] = count
+            rows = self._take_batch(error, labels)
+        else:
+            mean, variance = self.error_mean.clone(), self.error_var.clone()
+            self._take_batch(error, labels)
+            self._blend(mean, variance, self.momentum if weight_type == "ema" else 0.0)
+            rows = self.error_mean
         self.total += self.count
-        self.class_minimum.copy_(positive_minimum(mean if weight_type == "in_batch" else self.error_mean, 0))
+        self.class_minimum.copy_(positive_minimum(rows, 0))
+
+    def _take_batch(self, error: Tensor, labels: Tensor) -> Tensor:
+        """Sets mean, variance and count to those of ``error`` (B, K) alone; returns the mean of each row's class."""
+        count, mean, variance = self.count.zero_(), self.error_mean.zero_(), self.error_var.zero_()
+        count.index_add_(0, labels, count.new_ones(len(labels)))
+        share = count.index_select(0, labels).reciprocal_()[:, None]  # of a row in the mean of its class
+        mean.index_add_(0, labels, error * share)
+        of_rows = mean.index_select(0, labels)
+        variance.index_add_(0, labels, (error - of_rows).square_().mul_(share))
+        return of_rows
+
+    def _blend(self, old_mean: Tensor, old_variance: Tensor, momentum: float) -> None:
+        """Keeps ``momentum`` of a class's old statistics, none at its first batch, and all while it is away."""
+        keep = torch.where(self.total > 0, momentum, 0.0).masked_fill_(self.count == 0, 1.0)[:, None]
+        mean = keep * old_mean + (1 - keep) * self.error_mean
+        old_variance += (old_mean - mean).square()  # a mixture's variance: its parts', and how far they lie apart
+        new_variance = self.error_var + (self.error_mean - mean).square()
+        self.error_var.copy_(keep * old_variance + (1 - keep) * new_variance)
+        self.error_mean.copy_(mean)
 
     def _check(self, pred: Tensor, target: Tensor, labels: Tensor) -> None:
         num_classes, att_dim = self.error_mean.shape
@@ -195,9 +192,9 @@ class ReZSL(nn.Module):
             raise ValueError(f"pred and target must be floating point, got {pred.dtype} and {target.dtype}")
         if labels.dtype not in (torch.int64, torch.int32):
             raise ValueError(f"labels must be int64 or int32, got {labels.dtype}")
-        devices = {str(x.device) for x in (pred, target, labels, self.error_mean)}
-        if len(devices) > 1:
-            raise ValueError(f"pred, target, labels and the statistics are on different devices: {sorted(devices)}")
+        if not pred.device == target.device == labels.device == self.error_mean.device:
+            devices = sorted({str(x.device) for x in (pred, target, labels, self.error_mean)})
+            raise ValueError(f"pred, target, labels and the statistics are on different devices: {devices}")
         if self.validate and len(labels) and not bool(((labels >= 0) & (labels < num_classes)).all()):
             raise ValueError(f"labels must be in 0..{num_classes - 1}, got {labels.min()}..{labels.max()}")
 

@@ -187,10 +187,19 @@ def test_statistics_are_saved_and_move_along():
 def test_statistics_stay_float32_for_bfloat16_predictions():
     pred, target, labels = torch.rand(6, 4).bfloat16(), torch.rand(6, 4), torch.tensor([0, 0, 1, 1, 2, 2])
     low, high = (ReZSL(0.5, 0.5, att_dim=4, train_class_num=3) for _ in range(2))
-    low.updateWeightsMatrix(pred, target, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        low.updateWeightsMatrix(pred, target, labels)
     high.updateWeightsMatrix(pred.float(), target, labels)
     assert low.error_mean.dtype == low.weights.dtype == torch.float32
     assert torch.equal(low.weights, high.weights)
+
+
+def test_weights_stay_finite_where_errors_differ_by_more_than_a_float_can_say():
+    """(1e-22)^2 is a subnormal float: 1 over it is no float any more."""
+    rezsl = ReZSL(0.5, 0.5, att_dim=2, train_class_num=2, RegNorm=False)
+    labels = torch.tensor([0, 1])
+    rezsl.updateWeightsMatrix(torch.tensor([[1e-22, 1.0], [1.0, 1.0]]), torch.zeros(2, 2), labels)
+    assert rezsl.getWeights(2, 2, labels).isfinite().all()
 
 
 def test_int32_labels_do_as_well():
