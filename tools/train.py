@@ -1,13 +1,14 @@
 """Trains and evaluates a zero-shot classifier, or evaluates a trained one.
 
 python tools/train.py --config-file config/AttentionNet/demo_AttentionNet.yaml [KEY VALUE ...]
+python tools/train.py --config-file config/AttentionNet/demo_AttentionNet.yaml --seeds 1 2 3 -- [KEY VALUE ...]
 python tools/train.py --config-file runs/demo/config.yaml --eval-only MODEL.WEIGHT runs/demo/best.pth
 """
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -18,11 +19,11 @@ from REZSL.data import Data, build_data
 from REZSL.engine import RunFolder, Selected, Trainer, load_checkpoint, load_model_state, next_free, predict_split
 from REZSL.evaluation import Predictions, Results, evaluate
 from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling
-from REZSL.report import draw_run, format_results, write_json
+from REZSL.report import draw_run, format_results, read_results, seeds_table, write_json
 from REZSL.solver import build_solver
 from REZSL.utils.command import run_command
 from REZSL.utils.device import resolve_device
-from REZSL.utils.errors import ConfigError, DataError
+from REZSL.utils.errors import ConfigError, DataError, RunError
 from REZSL.utils.logging import setup_logging
 from REZSL.utils.seeding import seed_everything
 
@@ -34,12 +35,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", metavar="FILE", required=True, help="YAML experiment")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHT without training")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="a run of each, in OUTPUT_DIR/seed_N")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys that go before the file")
     args = parser.parse_intermixed_args(argv)
-    return run_command(
-        lambda: run(load_config(args.config_file, args.overrides), args.eval_only),
-        stopped="stopped; what is in the run folder stays",
-    )
+    return run_command(lambda: _run(args), stopped="stopped; what is in the run folder stays")
+
+
+def _run(args: argparse.Namespace) -> None:
+    if not args.seeds:
+        run(load_config(args.config_file, args.overrides), args.eval_only)
+    elif args.eval_only:
+        raise ConfigError("--eval-only evaluates one checkpoint: leave --seeds out")
+    else:
+        run_seeds(args.config_file, args.overrides, args.seeds)
+
+
+def run_seeds(config_file: str, overrides: Sequence[str], seeds: Sequence[int]) -> list[dict]:
+    """Runs the experiment once a seed, in OUTPUT_DIR/seed_N, and returns the content of each ``results.json``.
+
+    A run that is finished is not repeated, and one that was interrupted starts again: the same command, given once
+    more, does what is missing.
+
+    Raises:
+        RunError: a finished run had another config.
+    """
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds {' '.join(map(str, seeds))}: a seed comes twice")
+    whole = load_config(config_file, overrides)
+    paths = {seed: Path(whole.OUTPUT_DIR) / f"seed_{seed}" for seed in seeds}
+    for seed, path in paths.items():
+        own = {"SEED": seed, "SOLVER.SEED": seed, "OUTPUT_DIR": path}
+        cfg = load_config(config_file, [*_without(overrides, own), *(str(x) for pair in own.items() for x in pair)])
+        folder = RunFolder(path, cfg.LOG_FILE_NAME, cfg.MODEL_FILE_NAME)
+        if not folder.results.exists():
+            folder.clear()
+            run(cfg)
+        elif differing := _difference(load_config(folder.config), cfg):
+            raise RunError(f"{path} holds a run of another config ({differing}): set another OUTPUT_DIR")
+    setup_logging()
+    results = [read_results(path) for path in paths.values()]
+    table = seeds_table(results)
+    table.save(Path(whole.OUTPUT_DIR) / "seeds")
+    log.info("\n%d seeds; percent, but for gamma; low, high: 95 %% interval of the mean\n%s", len(seeds), table.text())
+    return results
+
+
+def _without(overrides: Sequence[str], keys: Collection[str]) -> list[str]:
+    pairs = zip(overrides[::2], overrides[1::2], strict=True)
+    return [word for pair in pairs if pair[0] not in keys for word in pair]
+
+
+def _difference(a: CfgNode, b: CfgNode, prefix: str = "") -> str:
+    """Names the first key whose value differs, with both values; empty where none does."""
+    for key, value in a.items():
+        if isinstance(value, CfgNode):
+            if found := _difference(value, b[key], f"{prefix}{key}."):
+                return found
+        elif value != b[key]:
+            return f"{prefix}{key} {value!r}, now {b[key]!r}"
+    return ""
 
 
 def run(cfg: CfgNode, eval_only: bool = False) -> Results:

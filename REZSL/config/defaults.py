@@ -46,6 +46,7 @@ _C.MODEL.LOSS.LAMBDA4 = 0.0  # retired
 _C.MODEL.LOSS.TEMP = 0.07  # retired
 _C.MODEL.LOSS.REG_NORM = True  # L2-normalise prediction and target before the regression loss
 _C.MODEL.LOSS.REG_TYPE = "MSE"  # MSE, RMSE, MAE or BMC (balanced MSE)
+_C.MODEL.LOSS.REWEIGHT = "none"  # none, focal_r or lds (Yang et al., ICML 2021): in place of MODEL.REZSL
 
 _C.MODEL.REZSL = CN()
 _C.MODEL.REZSL.USE = False  # reweight the regression loss by ReMSE
@@ -106,6 +107,7 @@ CHOICES = {
     "MODEL.ATTENTION.MODE": ("add", "concat"),
     "MODEL.ATTENTION.EMBEDDING": ("w2v", "learned"),
     "MODEL.LOSS.REG_TYPE": ("MSE", "RMSE", "MAE", "BMC"),
+    "MODEL.LOSS.REWEIGHT": ("none", "focal_r", "lds"),
     "MODEL.REZSL.WEIGHT_TYPE": ("in_batch", "cross_batch", "ema"),
     "DATASETS.INPUT": ("images", "features"),
     "DATASETS.FEATURE_SCALING": ("none", "standard", "minmax", "l2"),

@@ -184,6 +184,11 @@ def _check_model(cfg: CfgNode, fail: Callable[..., None]) -> None:
         fail("MODEL.BACKBONE.NAME", problem, "MODEL.BACKBONE.TYPE")
     if cfg.MODEL.REZSL.USE and cfg.MODEL.LOSS.REG_TYPE == "BMC":
         fail("MODEL.REZSL.USE", "but MODEL.LOSS.REG_TYPE BMC is never reweighted: set one of the two otherwise")
+    if cfg.MODEL.LOSS.REWEIGHT != "none":
+        if cfg.MODEL.REZSL.USE:
+            fail("MODEL.LOSS.REWEIGHT", "but MODEL.REZSL.USE is True: a loss is reweighted in one way")
+        if cfg.MODEL.LOSS.REG_TYPE == "BMC":
+            fail("MODEL.LOSS.REWEIGHT", "but MODEL.LOSS.REG_TYPE BMC is never reweighted")
     if cfg.MODEL.META_ARCHITECTURE != "GEMNet":
         for key in ("LAMBDA2", "LAMBDA3"):
             if cfg.MODEL.LOSS[key]:

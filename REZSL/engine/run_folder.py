@@ -52,6 +52,11 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"OUTPUT_DIR {self.path} cannot be written: {error.strerror}") from None
 
+    def clear(self) -> None:
+        """Removes what an unfinished run left, so that it can start again; nothing that is not a run's."""
+        for file in (self.config, self.log, self.metrics, self.last, self.best, self.predictions):
+            file.unlink(missing_ok=True)
+
     def add_metrics(self, line: dict[str, Any]) -> None:
         """Adds ``line`` to ``metrics.jsonl``, which is written anew as a whole."""
         self.history.append(line)

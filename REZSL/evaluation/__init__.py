@@ -12,11 +12,13 @@ from .metrics import (
     seen_unseen_curve,
 )
 from .protocol import Predictions, Results, Row, cosine_scores, evaluate
+from .uncertainty import Interval, t_interval
 
 __all__ = [
     "Curve",
     "Difference",
     "ErrorTable",
+    "Interval",
     "Predictions",
     "Results",
     "Row",
@@ -34,5 +36,6 @@ __all__ = [
     "per_class_accuracy",
     "seen_unseen_curve",
     "summarise",
+    "t_interval",
     "worst_share",
 ]

@@ -11,6 +11,7 @@ from .backbones import build_backbone
 from .criterion import ZSLCriterion
 from .heads import AttentionNet, BasicNet, GEMNet
 from .model import ZSLModel
+from .peers import FocalRLoss, LDSLoss
 from .remse import ReMSELoss
 
 HEADS = Registry("MODEL.META_ARCHITECTURE")
@@ -48,10 +49,22 @@ def build_modeling(
     )
     head = HEADS.get(cfg.MODEL.META_ARCHITECTURE)(cfg, backbone, num_attributes, attribute_embeddings)
     model = ZSLModel(backbone, head, cfg.MODEL.SCALE, cfg.MODEL.BACKBONE.FINETUNE)
+    targets = torch.from_numpy(signatures)
+    loss = cfg.MODEL.LOSS
+    lambdas = (loss.LAMBDA0, loss.LAMBDA1, loss.LAMBDA2, loss.LAMBDA3)
+    regression = _regression(cfg, targets)
+    criterion = ZSLCriterion(targets, regression, cfg.MODEL.SCALE, lambdas, groups=groups, grid=backbone.grid)
+    return model, criterion
+
+
+def _regression(cfg: CfgNode, signatures: torch.Tensor) -> nn.Module:
     loss, remse = cfg.MODEL.LOSS, cfg.MODEL.REZSL
-    regression = ReMSELoss(
-        len(signatures),
-        num_attributes,
+    if loss.REWEIGHT == "focal_r":
+        return FocalRLoss(loss.REG_TYPE, loss.REG_NORM)
+    if loss.REWEIGHT == "lds":
+        return LDSLoss(signatures, loss.REG_TYPE, loss.REG_NORM)
+    return ReMSELoss(
+        *signatures.shape,
         p=remse.P if remse.USE else 0.0,
         p2=remse.P2 if remse.USE else 0.0,
         reg_type=loss.REG_TYPE,
@@ -60,11 +73,6 @@ def build_modeling(
         momentum=remse.MOMENTUM,
         validate=False,  # labels come from our own split, and a loss that is not finite stops the training anyway
     )
-    lambdas = (loss.LAMBDA0, loss.LAMBDA1, loss.LAMBDA2, loss.LAMBDA3)
-    criterion = ZSLCriterion(
-        torch.from_numpy(signatures), regression, cfg.MODEL.SCALE, lambdas, groups=groups, grid=backbone.grid
-    )
-    return model, criterion
 
 
 @HEADS.register("BasicNet")

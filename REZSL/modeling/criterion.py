@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from .heads import HeadOutput
 from .losses import ADLoss, CPTLoss
 from .model import class_scores
-from .remse import ReMSELoss
 
 
 class ZSLCriterion(nn.Module):
@@ -15,7 +14,7 @@ class ZSLCriterion(nn.Module):
 
     Args:
         signatures: (C_seen, K) signatures of the training classes, the targets of the regression.
-        regression: called as ``(pred, target, labels)``.
+        regression: called as ``(pred, target, labels)``: ReMSELoss, FocalRLoss, LDSLoss.
         scale: temperature of the class scores in the cross-entropy.
         weights: the four lambdas.
         groups: attribute groups for ADLoss; needed when its weight is not 0.
@@ -25,7 +24,7 @@ class ZSLCriterion(nn.Module):
     def __init__(
         self,
         signatures: Tensor,
-        regression: ReMSELoss,
+        regression: nn.Module,
         scale: float,
         weights: tuple[float, float, float, float],
         groups: list[list[int]] | None = None,

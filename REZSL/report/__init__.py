@@ -12,6 +12,7 @@ from .analysis import (
 from .analysis_figures import draw_analysis
 from .figures import draw_run
 from .results import format_results, write_json
+from .summary import figures_of, read_results, seeds_table
 from .tables import Table
 
 __all__ = [
@@ -22,9 +23,12 @@ __all__ = [
     "draw_analysis",
     "draw_run",
     "error_matrix",
+    "figures_of",
     "format_notes",
     "format_results",
     "read_attribute_names",
+    "read_results",
+    "seeds_table",
     "summary_table",
     "write_json",
 ]
