@@ -21,7 +21,7 @@ from train import run_seeds
 from REZSL.config import load_config
 from REZSL.evaluation import Predictions, error_table, summarise, t_interval
 from REZSL.report import Table, figures_of
-from REZSL.utils.command import run_command
+from REZSL.utils.command import leading_seeds, run_command
 
 log = logging.getLogger("REZSL.study")
 
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config-file", metavar="FILE", required=True, help="YAML experiment")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS)[:3], metavar="ARM", help=", ".join(ARMS))
     parser.add_argument("--lambda1", nargs="+", type=float, required=True, metavar="X", help="MODEL.LOSS.LAMBDA1")
-    parser.add_argument("--seeds", nargs="+", type=int, required=True, metavar="N")
+    parser.add_argument("--seeds", nargs="+", required=True, metavar="N")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys that go before the file")
     args = parser.parse_intermixed_args(argv)
     return run_command(lambda: study(args), stopped="stopped; the same command goes on with what is missing")
@@ -58,20 +58,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def study(args: argparse.Namespace) -> None:
     """Trains what is missing and writes ``study.txt``, ``.csv`` and ``.md`` to OUTPUT_DIR."""
-    output = Path(load_config(args.config_file, args.overrides).OUTPUT_DIR)
+    seeds, overrides = leading_seeds(args.seeds)
+    overrides += args.overrides
+    output = Path(load_config(args.config_file, overrides).OUTPUT_DIR)
     rows = []
     for lambda1 in args.lambda1:
         first = None
         for arm in args.arms:
             folder = output / f"{arm}_{lambda1:g}"
             options = [*ARMS[arm], "MODEL.LOSS.LAMBDA1", str(lambda1), "OUTPUT_DIR", str(folder)]
-            results = run_seeds(args.config_file, [*args.overrides, *options], args.seeds)
-            runs = [_measures(folder / f"seed_{seed}", one) for seed, one in zip(args.seeds, results, strict=True)]
+            results = run_seeds(args.config_file, [*overrides, *options], seeds)
+            runs = [_measures(folder / f"seed_{seed}", one) for seed, one in zip(seeds, results, strict=True)]
             first = first or runs
             rows.append([f"{lambda1:g}", arm, *(_cell(name, runs, first) for name in FIGURES)])
     table = Table(["LAMBDA1", "arm", *FIGURES], rows)
     table.save(output / "study")
-    log.info("\n%s\n\n%d seeds; mean ± 95 %% t-interval; in brackets the", table.text(), len(args.seeds))
+    log.info("\n%s\n\n%d seeds; mean ± 95 %% t-interval; in brackets the", table.text(), len(seeds))
     log.info("paired difference from %s, which the seeds show where it is starred", args.arms[0])
 
 

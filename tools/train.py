@@ -1,7 +1,7 @@
 """Trains and evaluates a zero-shot classifier, or evaluates a trained one.
 
 python tools/train.py --config-file config/AttentionNet/demo_AttentionNet.yaml [KEY VALUE ...]
-python tools/train.py --config-file config/AttentionNet/demo_AttentionNet.yaml --seeds 1 2 3 -- [KEY VALUE ...]
+python tools/train.py --config-file config/AttentionNet/demo_AttentionNet.yaml --seeds 1 2 3 [KEY VALUE ...]
 python tools/train.py --config-file runs/demo/config.yaml --eval-only MODEL.WEIGHT runs/demo/best.pth
 """
 
@@ -21,7 +21,7 @@ from REZSL.evaluation import Predictions, Results, evaluate
 from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling
 from REZSL.report import draw_run, format_results, read_results, seeds_table, write_json
 from REZSL.solver import build_solver
-from REZSL.utils.command import run_command
+from REZSL.utils.command import leading_seeds, run_command
 from REZSL.utils.device import resolve_device
 from REZSL.utils.errors import ConfigError, DataError, RunError
 from REZSL.utils.logging import setup_logging
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", metavar="FILE", required=True, help="YAML experiment")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHT without training")
-    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="a run of each, in OUTPUT_DIR/seed_N")
+    parser.add_argument("--seeds", nargs="+", metavar="N", help="a run of each, in OUTPUT_DIR/seed_N")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys that go before the file")
     args = parser.parse_intermixed_args(argv)
     return run_command(lambda: _run(args), stopped="stopped; what is in the run folder stays")
@@ -47,7 +47,8 @@ def _run(args: argparse.Namespace) -> None:
     elif args.eval_only:
         raise ConfigError("--eval-only evaluates one checkpoint: leave --seeds out")
     else:
-        run_seeds(args.config_file, args.overrides, args.seeds)
+        seeds, overrides = leading_seeds(args.seeds)
+        run_seeds(args.config_file, [*overrides, *args.overrides], seeds)
 
 
 def run_seeds(config_file: str, overrides: Sequence[str], seeds: Sequence[int]) -> list[dict]:
@@ -59,8 +60,6 @@ def run_seeds(config_file: str, overrides: Sequence[str], seeds: Sequence[int]) 
     Raises:
         RunError: a finished run had another config.
     """
-    if len(set(seeds)) < len(seeds):
-        raise ConfigError(f"--seeds {' '.join(map(str, seeds))}: a seed comes twice")
     whole = load_config(config_file, overrides)
     paths = {seed: Path(whole.OUTPUT_DIR) / f"seed_{seed}" for seed in seeds}
     for seed, path in paths.items():

@@ -1,9 +1,9 @@
 """What every command line does around its work: logging, errors told in one line, an exit status."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from .errors import REZSLError
+from .errors import ConfigError, REZSLError
 from .logging import close_logging, setup_logging
 
 log = logging.getLogger(__name__)
@@ -34,3 +34,16 @@ def run_command(action: Callable[[], object], stopped: str = "stopped") -> int:
     finally:
         close_logging()
     return 0
+
+
+def leading_seeds(words: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Splits what an option ``--seeds 1 2 3 KEY VALUE`` has swallowed into the seeds and the words after them.
+
+    Raises:
+        ConfigError: no seed comes first, or one comes twice.
+    """
+    number = next((n for n, word in enumerate(words) if not word.isdigit()), len(words))
+    seeds = [int(word) for word in words[:number]]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds {' '.join(words)}: expected different whole numbers >= 0")
+    return seeds, list(words[number:])
