@@ -187,8 +187,8 @@ def _report(cfg: CfgNode, folder: RunFolder, selected: Selected, label: str) -> 
         content["select_uses_test_labels"] = True
         log.warning("TEST.SELECT oracle: the epoch was picked on the test classes, as published papers do")
     title = f"{label} on {cfg.DATASETS.NAME}, seed {cfg.SEED}, epoch {selected.epoch}"
-    write_json(folder.results, {**content, **selected.results.as_dict()})
     draw_run(folder.figures, folder.history, selected.results, title)
+    write_json(folder.results, {**content, **selected.results.as_dict()})  # the last file: a run with it is finished
     log.info("\n%s\n%s\n\nall files are in %s", title, format_results(selected.results), folder.path)
 
 

@@ -44,6 +44,8 @@ def leading_seeds(words: Sequence[str]) -> tuple[list[int], list[str]]:
     """
     number = next((n for n, word in enumerate(words) if not word.isdigit()), len(words))
     seeds = [int(word) for word in words[:number]]
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"--seeds {' '.join(words)}: expected different whole numbers >= 0")
+    if not seeds:
+        raise ConfigError(f"--seeds {words[0]}: expected whole numbers >= 0")
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds {' '.join(words[:number])}: a seed comes twice")
     return seeds, list(words[number:])

@@ -279,6 +279,14 @@ def test_retired_key_loads_at_its_inert_value_only(load_one, key, other):
         ("DATASETS.FEATURE_SCALING l2", r"DATASETS\.FEATURE_SCALING is 'l2', but DATASETS\.INPUT is images"),
         ("MODEL.BACKBONE.TYPE timm", r"MODEL\.BACKBONE\.NAME is '', but MODEL\.BACKBONE\.TYPE is timm"),
         ("MODEL.REZSL.USE True MODEL.LOSS.REG_TYPE BMC", r"MODEL\.REZSL\.USE is True, but MODEL\.LOSS\.REG_TYPE BMC"),
+        (
+            "MODEL.LOSS.REWEIGHT lds MODEL.REZSL.USE True",
+            r"MODEL\.LOSS\.REWEIGHT is 'lds', but MODEL\.REZSL\.USE is True: a loss is reweighted in one way",
+        ),
+        (
+            "MODEL.LOSS.REWEIGHT focal_r MODEL.LOSS.REG_TYPE BMC",
+            r"MODEL\.LOSS\.REWEIGHT is 'focal_r', but MODEL\.LOSS\.REG_TYPE BMC is never reweighted",
+        ),
         ("MODEL.LOSS.LAMBDA2 1", r"MODEL\.LOSS\.LAMBDA2 is 1\.0, but only GEMNet has that term, not BasicNet"),
         ("MODEL.LOSS.LAMBDA3 1", r"MODEL\.LOSS\.LAMBDA3 is 1\.0, but only GEMNet has that term, not BasicNet"),
         ("MODEL.META_ARCHITECTURE GEMNet MODEL.HID_DIM 8", r"MODEL\.HID_DIM is 8, but GEMNet has no hidden layer"),

@@ -8,7 +8,15 @@ import torch
 
 from REZSL.config import load_config
 from REZSL.data.attribute_groups import attribute_groups
-from REZSL.modeling import AttentionNet, BasicNet, GEMNet, build_modeling, weighted_RegressLoss
+from REZSL.modeling import (
+    AttentionNet,
+    BasicNet,
+    FocalRLoss,
+    GEMNet,
+    LDSLoss,
+    build_modeling,
+    weighted_RegressLoss,
+)
 from REZSL.solver import build_solver
 from REZSL.utils.errors import DataError
 
@@ -156,3 +164,17 @@ def test_published_experiments_build(path):
     assert output.attributes.shape == (2, num_attributes)
     trainable = {id(p) for p in [*model.parameters(), *criterion.parameters()] if p.requires_grad}
     assert in_optimizer(cfg, model, criterion) == trainable
+
+
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("kind", ["MSE", "RMSE", "MAE"])
+@pytest.mark.parametrize("name", ["focal_r", "lds"])
+def test_other_weights_are_chosen_by_config(name, kind, norm):
+    _, model, criterion = build(
+        "MODEL.LOSS.REWEIGHT", name, "MODEL.LOSS.REG_TYPE", kind, "MODEL.LOSS.REG_NORM", str(norm)
+    )
+    pred, labels = model(torch.randn(4, D)).attributes, torch.tensor([0, 1, 2, 0])
+    target = criterion.signatures[labels]
+    own = {"focal_r": FocalRLoss(kind, norm), "lds": LDSLoss(criterion.signatures, kind, norm)}[name]
+    assert type(criterion.regression) is type(own)
+    assert torch.equal(criterion.regression(pred, target, labels), own(pred, target))

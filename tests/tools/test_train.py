@@ -1,6 +1,6 @@
 """Whole runs of the command line, in this process, on a data set of a few tiny images."""
 
-import importlib.util
+import csv
 import json
 import logging
 from pathlib import Path
@@ -9,13 +9,13 @@ from statistics import fmean
 import numpy as np
 import pytest
 import torch
+import train
 import yaml
 from PIL import Image
 
 from REZSL.config import get_defaults, load_config
 from REZSL.evaluation import Predictions, evaluate, evaluate_gzsl
 
-SOURCE = Path(__file__).parents[2] / "tools" / "train.py"
 BASE = {
     "SEED": 5,
     "MODEL": {"DEVICE": "cpu"},
@@ -24,6 +24,7 @@ BASE = {
     "SOLVER": {"MAX_EPOCH": 1, "BASE_LR": 0.01},
     "TEST": {"IMS_PER_BATCH": 8},
 }
+CUB_FEATURES = Path(__file__).parents[2] / "config" / "BasicNet" / "cub_features_BasicNet.yaml"
 FEATURES = ["DATASETS.INPUT", "features", "MODEL.BACKBONE.TYPE", "features"]
 IMAGES = ["DATASETS.IMAGE_SIZE", "32", "MODEL.BACKBONE.NAME", "resnet18", "MODEL.BACKBONE.PRETRAINED", "False"]
 CROSS_BATCH = "MODEL.REZSL.USE True MODEL.REZSL.P 0.5 MODEL.REZSL.P2 0.5 MODEL.REZSL.WEIGHT_TYPE cross_batch"
@@ -49,15 +50,7 @@ def _one_thread():
 
 
 @pytest.fixture
-def train():
-    spec = importlib.util.spec_from_file_location("rezsl_tools_train", SOURCE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def run(train, tiny, tmp_path):
+def run(tiny, tmp_path):
     """``run(name, "KEY VALUE ...", flag, ...)`` returns the exit status of a run into ``tmp_path/name``."""
     tiny.write().write_images().write_embeddings()
     experiment = tmp_path / "experiment.yaml"
@@ -71,7 +64,7 @@ def run(train, tiny, tmp_path):
 
 
 @pytest.fixture
-def without_figures(train, monkeypatch):
+def without_figures(monkeypatch):
     monkeypatch.setattr(train, "draw_run", lambda *arguments: None)
 
 
@@ -184,7 +177,7 @@ def test_a_second_run_changes_nothing(run, tmp_path, capsys, without_figures):
     assert contents(tmp_path / "run") == before
 
 
-def test_evaluation_alone_gives_the_figures_of_the_run(run, tmp_path, train):
+def test_evaluation_alone_gives_the_figures_of_the_run(run, tmp_path):
     run("run", "SOLVER.MAX_EPOCH 2 MODEL.META_ARCHITECTURE AttentionNet")
     before, results = contents(tmp_path / "run"), read_results(tmp_path / "run")
     config, weight = tmp_path / "run" / "config.yaml", tmp_path / "run" / "best.pth"
@@ -277,6 +270,7 @@ ATTENTION = "MODEL.META_ARCHITECTURE AttentionNet"
         ("MODEL.REZSL.USE True MODEL.REZSL.P2 0.1", "MODEL.REZSL.P2 0.75"),
         (CROSS_BATCH, "MODEL.REZSL.WEIGHT_TYPE in_batch"),
         ("MODEL.LOSS.REG_NORM False", "DATASETS.SEMANTIC normalized"),
+        ("", "MODEL.LOSS.REWEIGHT focal_r"),
         ("", "DATASETS.FEATURE_SCALING standard"),
         ("", "DATASETS.SHOTS 3"),
         ("", "DATALOADER.MODE random"),
@@ -298,7 +292,7 @@ def test_every_option_trains_and_does_something(run, tmp_path, without_figures, 
     assert set(read_results(tmp_path / "option")["gzsl"]) == {"gamma=0", "fixed", "oracle"}
 
 
-def test_checkpoint_period(run, train, tmp_path, without_figures, monkeypatch):
+def test_checkpoint_period(run, tmp_path, without_figures, monkeypatch):
     """Whether last.pth exists when each epoch is evaluated, which is before it is written."""
     found = []
 
@@ -445,7 +439,7 @@ def test_a_checkpoint_that_does_not_fit(run, tmp_path, capsys, without_figures, 
 
 
 @pytest.mark.parametrize("content", [b"SEED: [1\n", b"SEED: \x00\n", b"MODEL:\n  NAME: caf\xe9\n", b"- SEED\n"])
-def test_a_config_file_that_is_none(train, tmp_path, capsys, content):
+def test_a_config_file_that_is_none(tmp_path, capsys, content):
     (tmp_path / "bad.yaml").write_bytes(content)
     assert train.main(["--config-file", str(tmp_path / "bad.yaml")]) == 1
     assert str(tmp_path / "bad.yaml") in the_error(capsys)
@@ -458,7 +452,7 @@ def test_an_error_is_in_the_log_and_the_folder_can_be_used_again(run, tmp_path, 
     assert load_config(tmp_path / "run" / "config.yaml").DATASETS.WAYS == 2
 
 
-def test_stopping_by_hand_is_no_traceback(run, train, monkeypatch, capsys):
+def test_stopping_by_hand_is_no_traceback(run, monkeypatch, capsys):
     def interrupted(cfg):
         raise KeyboardInterrupt
 
@@ -471,3 +465,85 @@ def test_images_can_be_wider_or_narrower_than_the_crop(run, tiny, tmp_path, with
     for n, size in ((0, (100, 20)), (1, (20, 100))):
         Image.new("L", size).save(tiny.image_root / "TINY_200" / tiny.tails[n])
     assert run("run", "MODEL.BACKBONE.FINETUNE False DATALOADER.N_BATCH 5", inputs=IMAGES) == 0
+
+
+def read_seeds(folder):
+    return list(csv.reader((folder / "seeds.csv").open(encoding="utf-8")))
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_several_seeds_are_the_runs_of_each(run, tmp_path, capsys):
+    assert run("many", "SOLVER.MAX_EPOCH 2", "--seeds", "8", "9") == 0
+    assert run("one", "SOLVER.MAX_EPOCH 2 SEED 9") == 0
+    for name in ("metrics.jsonl", "results.json", "predictions.npz"):
+        assert (tmp_path / "many/seed_9" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    both = [read_results(tmp_path / "many" / f"seed_{seed}")["T1"] for seed in (8, 9)]
+    header, first, *_ = read_seeds(tmp_path / "many")
+    assert header == ["figure", "mean", "std", "low", "high"]
+    assert first[0] == "T1"
+    assert float(first[1]) == pytest.approx(100 * fmean(both), abs=0.006)
+    assert "2 seeds; percent" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("moment", ["train", "evaluate", "write_json"])
+@pytest.mark.parametrize("call", [1, 3])
+def test_seeds_interrupted_anywhere_give_the_same_table(run, tmp_path, monkeypatch, moment, call):
+    options = "SOLVER.MAX_EPOCH 2", "--seeds", "1", "2", "3"
+    assert run("whole", *options) == 0
+    part, name = {
+        "train": (train.Trainer, "_train_epoch"),
+        "evaluate": (train, "evaluate"),
+        "write_json": (train, "write_json"),
+    }[moment]
+    original, calls = getattr(part, name), []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(part, name, interrupted)
+        assert run("parts", *options) == 130
+    assert not (tmp_path / "parts" / "seeds.csv").exists()
+    assert run("parts", *options) == 0
+    for path in ("seeds.csv", "seed_2/metrics.jsonl", "seed_2/results.json"):
+        assert (tmp_path / "parts" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes()
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_seeds_repeat_nothing_and_mix_nothing(run, tmp_path, capsys):
+    assert run("many", "", "--seeds", "1", "2") == 0
+    before = contents(tmp_path / "many" / "seed_1")
+    assert run("many", "", "--seeds", "1", "2", "3") == 0
+    assert contents(tmp_path / "many" / "seed_1") == before
+    capsys.readouterr()
+    assert run("many", "SOLVER.BASE_LR 0.5", "--seeds", "1") == 1
+    told = capsys.readouterr().err
+    assert "seed_1 holds a run of another config (SOLVER.BASE_LR 0.01, now 0.5): set another OUTPUT_DIR" in told
+    assert contents(tmp_path / "many" / "seed_1") == before
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_seeds_may_stand_before_the_keys(tiny, tmp_path):
+    tiny.write()
+    words = ["OUTPUT_DIR", str(tmp_path / "many"), "DATASETS.ROOT", str(tiny.root), "DATASETS.NAME", "TINY", *FEATURES]
+    words += ["MODEL.DEVICE", "cpu", "SOLVER.MAX_EPOCH", "1", "DATASETS.WAYS", "2", "SEED", "77"]
+    assert train.main(["--config-file", str(CUB_FEATURES), "--seeds", "4", *words]) == 0
+    assert [path.name for path in (tmp_path / "many").glob("seed_*")] == ["seed_4"]
+    assert read_results(tmp_path / "many" / "seed_4")["seed"] == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--seeds", "1", "1"], "--seeds 1 1: a seed comes twice"),
+        (["--seeds", "x"], "--seeds x: expected whole numbers >= 0"),
+        (["--seeds", "1", "--eval-only"], "--eval-only evaluates one checkpoint: leave --seeds out"),
+    ],
+)
+def test_wrong_seeds_are_told(run, capsys, flags, message):
+    assert run("run", "", *flags) == 1
+    assert message in capsys.readouterr().err

@@ -1,0 +1,114 @@
+"""The study of regression weights, on a few tiny features."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+import study
+import train
+import yaml
+from stand_ins import REPOSITORY
+
+from REZSL.evaluation import Predictions, error_table, summarise
+
+FIGURES = ["T1", "H", "AUSUC", "error, mean x1e3", "error, std x1e3", "correlation", "gradient share %"]
+
+
+@pytest.fixture
+def command(tiny, tmp_path, monkeypatch):
+    """``command("mse in_batch", "0.5 20", "1 2")`` runs the study and returns its exit status and table."""
+    monkeypatch.setattr(train, "draw_run", lambda *arguments: None)
+    tiny.write()
+    experiment = tmp_path / "experiment.yaml"
+    base = {
+        "MODEL": {"DEVICE": "cpu", "BACKBONE": {"TYPE": "features"}, "REZSL": {"P": 1.0, "P2": 1.0}},
+        "DATASETS": {"NAME": "TINY", "ROOT": str(tiny.root), "INPUT": "features", "WAYS": 2, "SHOTS": 2},
+        "DATALOADER": {"MODE": "episode", "NUM_WORKERS": 0},
+        "SOLVER": {"MAX_EPOCH": 2, "BASE_LR": 0.05},
+        "OUTPUT_DIR": str(tmp_path / "study"),
+    }
+    experiment.write_text(yaml.safe_dump(base))
+
+    def command(arms, lambdas, seeds, *overrides):
+        words = ["--config-file", str(experiment), "--arms", *arms.split(), "--lambda1", *lambdas.split()]
+        status = study.main([*words, "--seeds", *seeds.split(), *overrides])
+        path = tmp_path / "study" / "study.csv"
+        return status, list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
+
+    return command
+
+
+def measured(folder: Path) -> list[float]:
+    """A run's figures from its files, in the order and units of the table."""
+    results = json.loads((folder / "results.json").read_text())
+    errors = summarise(error_table(Predictions.load(folder / "predictions.npz")))["all"]
+    shares = [json.loads(line)["gradient_share"]["regression"] for line in (folder / "metrics.jsonl").open()]
+    accuracies = (100 * results[name] for name in ("T1", "AUSUC"))
+    t1, ausuc = accuracies
+    imbalance = [1e3 * errors.error_mean, 1e3 * errors.error_std, errors.pearson_class]
+    return [t1, 100 * results["gzsl"]["oracle"]["H"], ausuc, *imbalance, 100 * np.mean(shares)]
+
+
+def test_the_table_says_what_the_runs_did(command, tmp_path):
+    status, rows = command("mse in_batch", "0.5 20", "3 4 5")
+    assert status == 0
+    assert [(row["LAMBDA1"], row["arm"]) for row in rows] == [
+        ("0.5", "mse"), ("0.5", "in_batch"), ("20", "mse"), ("20", "in_batch"),
+    ]  # fmt: skip
+    for row in rows:
+        arms = {
+            arm: np.array([measured(tmp_path / "study" / f"{arm}_{row['LAMBDA1']}" / f"seed_{n}") for n in (3, 4, 5)])
+            for arm in ("mse", row["arm"])
+        }
+        for values, base, name in zip(arms[row["arm"]].T, arms["mse"].T, FIGURES, strict=True):
+            numbers = row[name].replace("(", "").replace(")", "").replace("*", "").replace("±", "").split()
+            expected = [values.mean(), half_width(values)]
+            if row["arm"] != "mse" and name != "gradient share %":
+                expected += [(values - base).mean(), half_width(values - base)]
+                assert ("*" in row[name]) == (abs(expected[2]) > expected[3])
+            assert list(map(float, numbers)) == pytest.approx(expected, abs=0.06)
+
+
+def half_width(values):
+    return scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values)
+
+
+def test_arms_differ_in_the_weights_alone(command, tmp_path):
+    command(" ".join(study.ARMS), "2", "1")
+    configs = {arm: yaml.safe_load((tmp_path / f"study/{arm}_2/seed_1/config.yaml").read_text()) for arm in study.ARMS}
+    seen = {
+        arm: (c["MODEL"]["REZSL"]["USE"], c["MODEL"]["REZSL"]["WEIGHT_TYPE"], c["MODEL"]["LOSS"]["REWEIGHT"])
+        for arm, c in configs.items()
+    }
+    assert seen == {
+        "mse": (False, "in_batch", "none"),
+        "in_batch": (True, "in_batch", "none"),
+        "cross_batch": (True, "cross_batch", "none"),
+        "ema": (True, "ema", "none"),
+        "focal_r": (False, "in_batch", "focal_r"),
+        "lds": (False, "in_batch", "lds"),
+    }
+    for config in configs.values():
+        del config["OUTPUT_DIR"], config["MODEL"]["REZSL"], config["MODEL"]["LOSS"]["REWEIGHT"]
+    assert all(config == configs["mse"] for config in configs.values())
+
+
+def test_it_goes_on_with_what_is_missing(command, tmp_path, monkeypatch, capsys):
+    _, whole = command("mse in_batch", "2", "1 2")
+    for path in (tmp_path / "study" / "in_batch_2" / "seed_2").glob("results.json"):
+        path.unlink()
+    (tmp_path / "study" / "study.csv").unlink()
+    trained = []
+    monkeypatch.setattr(train, "run", lambda cfg, original=train.run: trained.append(cfg.SEED) or original(cfg))
+    assert command("mse in_batch", "2", "1 2") == (0, whole)
+    assert trained == [2]
+
+
+def test_readme_holds_its_tables():
+    """A study that the README reports is a table that this command writes."""
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    header = study.Table(["LAMBDA1", "arm", *study.FIGURES], [["0", "mse", *["-"] * 7]]).markdown().splitlines()[0]
+    assert header in readme
