@@ -17,7 +17,7 @@ from yacs.config import CfgNode
 from REZSL.config import load_config
 from REZSL.data import Data, build_data
 from REZSL.engine import RunFolder, Selected, Trainer, load_checkpoint, load_model_state, next_free, predict_split
-from REZSL.evaluation import Predictions, Results, evaluate
+from REZSL.evaluation import Predictions, Results, bootstrap_intervals, evaluate
 from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling
 from REZSL.report import draw_run, format_results, read_results, seeds_table, write_json
 from REZSL.solver import build_solver
@@ -186,10 +186,13 @@ def _report(cfg: CfgNode, folder: RunFolder, selected: Selected, label: str) -> 
     if cfg.TEST.SELECT == "oracle":
         content["select_uses_test_labels"] = True
         log.warning("TEST.SELECT oracle: the epoch was picked on the test classes, as published papers do")
+    intervals = bootstrap_intervals(selected.predictions, selected.results)
     title = f"{label} on {cfg.DATASETS.NAME}, seed {cfg.SEED}, epoch {selected.epoch}"
     draw_run(folder.figures, folder.history, selected.results, title)
-    write_json(folder.results, {**content, **selected.results.as_dict()})  # the last file: a run with it is finished
-    log.info("\n%s\n%s\n\nall files are in %s", title, format_results(selected.results), folder.path)
+    content |= selected.results.as_dict()
+    content["intervals"] = {name: list(ends) for name, ends in intervals.items()}
+    write_json(folder.results, content)  # the last file: a run with it is finished
+    log.info("\n%s\n%s\n\nall files are in %s", title, format_results(selected.results, intervals), folder.path)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,23 @@
 
 from .analysis import ErrorTable, Summary, correlations, error_table, mean_table, summarise, worst_share
 from .comparison import Difference, compare
+from .gzsl import GZSL, Row, evaluate_gzsl
 from .metrics import (
     Curve,
     ausuc,
     calibrated_stacking,
-    evaluate_gzsl,
+    confusion_matrix,
+    cosine_scores,
     harmonic_mean,
     per_class_accuracy,
     seen_unseen_curve,
+    top_k_accuracy,
 )
-from .protocol import Predictions, Results, Row, cosine_scores, evaluate
-from .uncertainty import Interval, t_interval
+from .protocol import Predictions, Results, evaluate
+from .uncertainty import Interval, bootstrap_intervals, t_interval
 
 __all__ = [
+    "GZSL",
     "Curve",
     "Difference",
     "ErrorTable",
@@ -24,8 +28,10 @@ __all__ = [
     "Row",
     "Summary",
     "ausuc",
+    "bootstrap_intervals",
     "calibrated_stacking",
     "compare",
+    "confusion_matrix",
     "correlations",
     "cosine_scores",
     "error_table",
@@ -37,5 +43,6 @@ __all__ = [
     "seen_unseen_curve",
     "summarise",
     "t_interval",
+    "top_k_accuracy",
     "worst_share",
 ]

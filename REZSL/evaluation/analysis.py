@@ -22,7 +22,8 @@ import scipy.stats
 
 from REZSL.utils.errors import DataError
 
-from .protocol import Predictions, unit_rows
+from .metrics import unit_rows
+from .protocol import Predictions
 
 GROUPS = ("all", "seen", "unseen")
 ERROR_KINDS = ("absolute", "squared")

@@ -9,7 +9,8 @@ import numpy as np
 from REZSL.utils.errors import DataError, first_line
 from REZSL.utils.files import atomic_path
 
-from .metrics import Curve, curve_area, evaluate_gzsl, per_class_accuracy, seen_unseen_curve
+from .gzsl import Row, row_at, zsl_accuracy
+from .metrics import Curve, best_candidates, cosine_scores, curve_area, curve_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,10 @@ class Predictions:
     class_names: tuple[str, ...]
     images: np.ndarray
 
+    def scores(self) -> np.ndarray:
+        """(N, C) class scores."""
+        return cosine_scores(self.attributes, self.signatures, self.scale)
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes everything to an ``.npz`` file, whole or not at all."""
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
@@ -55,17 +60,6 @@ class Predictions:
         return cls(**content)
 
 
-@dataclass(frozen=True)
-class Row:
-    """U, S and H, fractions, at one calibration ``gamma``; ``uses_test_labels`` says whether it was chosen on them."""
-
-    gamma: float
-    U: float
-    S: float
-    H: float
-    uses_test_labels: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class Results:
     """The figures of one evaluation.
@@ -73,7 +67,7 @@ class Results:
     Attributes:
         T1: accuracy on unseen images with unseen candidates.
         AUSUC: area under the seen-unseen curve.
-        gzsl: rows by name: ``gamma=0``, ``fixed``, ``oracle``.
+        gzsl: rows by name: ``gamma=0``, ``fixed``, ``val`` where validation chose a gamma, ``oracle``.
         curve: the seen-unseen curve.
     """
 
@@ -92,17 +86,13 @@ class Results:
         return {"T1": self.T1, "AUSUC": self.AUSUC, "gzsl": rows}
 
 
-def cosine_scores(attributes: np.ndarray, signatures: np.ndarray, scale: float) -> np.ndarray:
-    """Returns (N, C): ``scale`` times the cosine of ``attributes`` (N, K) and ``signatures`` (C, K), in float64."""
-    return scale * unit_rows(attributes) @ unit_rows(signatures).T
-
-
-def evaluate(predictions: Predictions, fixed_gamma: float) -> Results:
+def evaluate(predictions: Predictions, fixed_gamma: float, val_gamma: float | None = None) -> Results:
     """Computes T1, AUSUC and the GZSL rows of ``predictions``.
 
     Args:
         predictions: of seen and unseen test images.
         fixed_gamma: calibration of the row ``fixed``.
+        val_gamma: calibration of the row ``val``, chosen on validation classes; None: no such row.
 
     Raises:
         DataError: predictions that are not finite.
@@ -111,22 +101,13 @@ def evaluate(predictions: Predictions, fixed_gamma: float) -> Results:
     broken = np.flatnonzero(~np.isfinite(predictions.attributes).all(1))
     if len(broken):
         raise DataError(f"the predicted attributes of {len(broken)} of {len(labels)} images are not finite")
-    scores = cosine_scores(predictions.attributes, predictions.signatures, predictions.scale)
     seen = np.arange(len(predictions.signatures)) < num_seen
-    of_unseen = labels >= num_seen
-    zsl = num_seen + scores[of_unseen, num_seen:].argmax(1)
-    curve = seen_unseen_curve(scores, labels, seen)
+    candidates = best_candidates(predictions.scores(), seen)
+    curve = curve_of(candidates, labels, seen)
+    gammas = {"gamma=0": 0.0, "fixed": fixed_gamma, "val": val_gamma, "oracle": float(curve.gamma[curve.best])}
     rows = {
-        "gamma=0": Row(**evaluate_gzsl(scores, labels, seen, 0.0)),
-        "fixed": Row(**evaluate_gzsl(scores, labels, seen, fixed_gamma)),
-        "oracle": Row(**evaluate_gzsl(scores, labels, seen, float(curve.gamma[curve.best])), uses_test_labels=True),
+        name: row_at(candidates, labels, seen[labels], gamma, uses_test_labels=name == "oracle")
+        for name, gamma in gammas.items()
+        if gamma is not None
     }
-    return Results(
-        T1=float(per_class_accuracy(zsl, labels[of_unseen]).mean()), AUSUC=curve_area(curve), gzsl=rows, curve=curve
-    )
-
-
-def unit_rows(values: np.ndarray) -> np.ndarray:
-    """Returns the rows of ``values`` (N, K) L2-normalised, in float64; a row of zeros stays one."""
-    values = np.asarray(values, np.float64)
-    return values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
+    return Results(zsl_accuracy(candidates, labels, seen[labels]), curve_area(curve), rows, curve)

@@ -10,6 +10,7 @@ from REZSL.utils.files import write_text
 NOTES = {
     "gamma=0": "no calibration",
     "fixed": "TEST.GAMMA",
+    "val": "gamma chosen on validation classes",
     "oracle": "gamma picked on the test labels: the only row to compare with published tables",
 }
 
@@ -19,15 +20,26 @@ def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def format_results(results: Results) -> str:
-    """Returns the table a run ends with, in percent."""
+def format_results(results: Results, intervals: dict[str, tuple[float, float]]) -> str:
+    """Returns the table a run ends with, in percent.
+
+    Args:
+        results: of the run.
+        intervals: of the figures, by the names of ``bootstrap_intervals``.
+    """
+
+    def shown(value: float, name: str) -> str:
+        low, high = intervals[name]
+        return f"{100 * value:5.1f} [{100 * low:.1f} {100 * high:.1f}]"
+
     lines = [
-        f"ZSL   T1    {100 * results.T1:5.1f}   unseen images, unseen classes",
-        f"GZSL  AUSUC {100 * results.AUSUC:5.1f}   all classes, area under the seen-unseen curve",
+        f"ZSL   T1    {shown(results.T1, 'T1')}   unseen images, unseen classes",
+        f"GZSL  AUSUC {shown(results.AUSUC, 'AUSUC')}   all classes, area under the seen-unseen curve",
         "",
         f"{'row':<9}{'gamma':>8}{'U':>7}{'S':>7}{'H':>7}",
     ]
     for name, row in results.gzsl.items():
-        figures = f"{row.gamma:8.3f}{100 * row.U:7.1f}{100 * row.S:7.1f}{100 * row.H:7.1f}"
+        figures = f"{row.gamma:8.3f}{100 * row.U:7.1f}{100 * row.S:7.1f}  {shown(row.H, f'{name} H')}"
         lines.append(f"{name:<9}{figures}   {NOTES[name]}")
+    lines.append("in brackets: 95 % bootstrap interval over the test images of each class")
     return "\n".join(lines)

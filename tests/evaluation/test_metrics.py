@@ -13,10 +13,12 @@ from hypothesis.extra.numpy import arrays
 from REZSL.evaluation import (
     ausuc,
     calibrated_stacking,
+    confusion_matrix,
     evaluate_gzsl,
     harmonic_mean,
     per_class_accuracy,
     seen_unseen_curve,
+    top_k_accuracy,
 )
 
 few = settings(max_examples=40, deadline=None)
@@ -85,7 +87,8 @@ def test_per_class_accuracy_is_the_share_right_of_each_class(pairs):
 def test_accuracy_is_a_mean_over_classes_not_over_images():
     scores = np.eye(3)[[0, 0, 0, 1, 1, 2]]
     figures = evaluate_gzsl(scores, [0, 0, 0, 1, 0, 2], [True, True, False])
-    assert figures == {"gamma": 0.0, "U": 1.0, "S": (3 / 4 + 1) / 2, "H": pytest.approx(2 * 0.875 / 1.875)}
+    assert (figures.gamma, figures.U) == (0.0, 1.0)
+    assert (figures.S, figures.H) == pytest.approx(((3 / 4 + 1) / 2, 2 * 0.875 / 1.875))
 
 
 @few
@@ -94,8 +97,8 @@ def test_stacking_and_gzsl_equal_plain_loops(case, gamma):
     scores, labels, seen = case
     assert calibrated_stacking(scores, seen, gamma).tolist() == loop_predictions(scores, seen, gamma)
     figures = evaluate_gzsl(scores, labels, seen, gamma)
-    assert figures["gamma"] == gamma
-    np.testing.assert_allclose([figures[k] for k in "USH"], loop_gzsl(scores, labels, seen, gamma), atol=1e-12)
+    assert figures.gamma == gamma
+    np.testing.assert_allclose([figures.U, figures.S, figures.H], loop_gzsl(scores, labels, seen, gamma), atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_curve_area_and_best_equal_brute_force_over_all_thresholds(case):
     assert curve.harmonic[curve.best] == pytest.approx(expected[:, 2].max(), abs=1e-12)
     for gamma, point in zip(curve.gamma, expected, strict=True):  # a gamma of the curve gives the curve's point
         figures = evaluate_gzsl(scores, labels, seen, gamma)
-        np.testing.assert_allclose([figures[k] for k in "USH"], point, atol=1e-12)
+        np.testing.assert_allclose([figures.U, figures.S, figures.H], point, atol=1e-12)
 
 
 @few
@@ -182,7 +185,10 @@ def test_order_of_classes_and_images_does_not_matter(seed):
     new = (scores[:, order][images], order.argsort()[labels][images], seen[order])
     for a, b in zip(seen_unseen_curve(scores, labels, seen), seen_unseen_curve(*new), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)
-    assert evaluate_gzsl(scores, labels, seen, 0.3) == pytest.approx(evaluate_gzsl(*new, 0.3), abs=1e-12)
+    ours, theirs = (evaluate_gzsl(*arguments, 0.3) for arguments in ((scores, labels, seen), new))
+    for name in ("T1", "U", "S", "H", "AUSUC", "unseen_as_seen", "seen_as_unseen"):
+        assert getattr(ours, name) == pytest.approx(getattr(theirs, name), abs=1e-12)
+    np.testing.assert_allclose(ours.per_class[order], theirs.per_class, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +210,8 @@ def test_lists_arrays_and_tensors_give_the_same(convert):
         np.array([1, 1, 1, 0, 0], bool),
     )
     scores, labels, seen = map(convert, arguments)
-    assert evaluate_gzsl(scores, labels, seen, 1.5) == evaluate_gzsl(*arguments, 1.5)
+    ours, theirs = (evaluate_gzsl(*given, 1.5, top_k=(2,)) for given in ((scores, labels, seen), arguments))
+    assert (ours.T1, ours.U, ours.S, ours.H, ours.top_k) == (theirs.T1, theirs.U, theirs.S, theirs.H, theirs.top_k)
     assert ausuc(scores, labels, seen) == ausuc(*arguments)
     for a, b in zip(seen_unseen_curve(scores, labels, seen), seen_unseen_curve(*arguments), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -225,8 +232,9 @@ def test_inputs_are_left_alone():
 
 def test_without_images_of_one_kind_its_accuracy_and_h_are_nan():
     figures = evaluate_gzsl(np.eye(3)[[0, 1]], [0, 1], [True, True, False])
-    assert figures["S"] == 1
-    assert np.isnan([figures["U"], figures["H"]]).all()
+    assert figures.S == 1
+    assert np.isnan([figures.T1, figures.U, figures.H, figures.AUSUC, figures.unseen_as_seen]).all()
+    assert (figures.best, figures.curve) == (None, None)
 
 
 @pytest.mark.parametrize("function", [seen_unseen_curve, ausuc, evaluate_gzsl])
@@ -258,3 +266,78 @@ def test_a_curve_needs_both_kinds(labels, seen):
 def test_per_class_accuracy_refuses_other_lengths():
     with pytest.raises(ValueError, match="1 predictions for 2 labels"):
         per_class_accuracy([0], [0, 1])
+
+
+def loop_share(true, labels, classes):
+    """Mean over ``classes`` of the share of their images for which ``true`` holds."""
+    return fmean(fmean(t for t, y in zip(true, labels, strict=True) if y == c) for c in classes)
+
+
+@few
+@given(cases(), st.integers(-8, 8).map(lambda n: n / 4), st.integers(1, 4))
+def test_all_other_figures_equal_plain_loops(case, gamma, k):
+    scores, labels, seen = case
+    result = evaluate_gzsl(scores, labels, seen, gamma, top_k=(k,))
+    predictions = loop_predictions(scores, seen, gamma)
+    present = sorted(set(labels.tolist()))
+    unseen_classes, seen_classes = ([c for c in present if seen[c] == kind] for kind in (False, True))
+    for c, accuracy in enumerate(result.per_class):
+        own = [p == c for p, y in zip(predictions, labels, strict=True) if y == c]
+        assert accuracy == pytest.approx(fmean(own)) if own else np.isnan(accuracy)
+    crossed = [seen[p] != seen[y] for p, y in zip(predictions, labels, strict=True)]
+    assert result.unseen_as_seen == pytest.approx(loop_share(crossed, labels, unseen_classes), abs=1e-12)
+    assert result.seen_as_unseen == pytest.approx(loop_share(crossed, labels, seen_classes), abs=1e-12)
+
+    def among_best(row, label, candidates, n):
+        ranked = sorted(candidates, key=lambda c: (-row[c], c))
+        return label in ranked[:n]
+
+    unseen = [c for c in range(len(seen)) if not seen[c]]
+    zsl = [[among_best(row, y, unseen, n) for row, y in zip(scores, labels, strict=True)] for n in (1, k)]
+    shifted = scores - gamma * seen
+    both = [among_best(row, y, range(len(seen)), k) for row, y in zip(shifted, labels, strict=True)]
+    assert result.T1 == pytest.approx(loop_share(zsl[0], labels, unseen_classes), abs=1e-12)
+    pairs = ((zsl[1], unseen_classes), (both, unseen_classes), (both, seen_classes))
+    expected = [loop_share(right, labels, classes) for right, classes in pairs]
+    assert list(result.top_k[k].values()) == pytest.approx(expected, abs=1e-12)
+    assert list(result.top_k[k]) == ["T1", "U", "S"]
+    assert result.AUSUC == ausuc(scores, labels, seen)
+    best = [result.best.U, result.best.S, result.best.H]
+    np.testing.assert_allclose(best, loop_gzsl(scores, labels, seen, result.best.gamma), atol=1e-12)
+    assert result.best.H == pytest.approx(result.curve.harmonic.max(), abs=1e-12)
+
+
+@few
+@given(st.integers(0, 2**32 - 1))
+def test_the_curve_equals_a_fine_grid_up_to_the_grids_error(seed):
+    """A grid misses points, never invents one; scores in thousandths and a half have none between its steps."""
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(-300, 300, (15, 4)) / 500
+    labels, seen = np.r_[rng.integers(0, 4, 13), 0, 3], np.arange(4) < 2
+    grid = [loop_gzsl(scores, labels, seen, gamma) for gamma in np.arange(-2.0005, 2, 0.001)]
+    assert ausuc(scores, labels, seen) == pytest.approx(loop_area([point[:2] for point in grid]), abs=1e-9)
+    assert seen_unseen_curve(scores, labels, seen).harmonic.max() == pytest.approx(max(p[2] for p in grid), abs=1e-9)
+
+
+def test_attributes_are_scored_by_scaled_cosine():
+    rng = np.random.default_rng(0)
+    attributes, signatures, seen = rng.normal(size=(12, 3)), rng.random((4, 3)), np.arange(4) < 2
+    labels = np.arange(12) % 4
+    norms = np.linalg.norm(attributes, axis=1)[:, None] * np.linalg.norm(signatures, axis=1)
+    scores = 7 * (attributes @ signatures.T) / norms
+    ours = evaluate_gzsl(torch.from_numpy(attributes), labels, seen, 0.4, signatures=signatures, scale=7)
+    theirs = evaluate_gzsl(scores, labels, seen, 0.4)
+    assert (ours.T1, ours.U, ours.S, ours.AUSUC) == pytest.approx((theirs.T1, theirs.U, theirs.S, theirs.AUSUC))
+
+
+def test_confusion_counts_pairs():
+    matrix = confusion_matrix([0, 2, 2, 1], torch.tensor([0, 0, 0, 2]), 3)
+    assert matrix.tolist() == [[1, 0, 2], [0, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(("k", "candidates", "message"), [
+    (0, None, "k is 0, expected 1 or more"), (1, [True, False], "label 1 is no candidate"),
+])  # fmt: skip
+def test_top_k_refuses_what_does_not_fit(k, candidates, message):
+    with pytest.raises(ValueError, match=message):
+        top_k_accuracy(np.eye(2), [0, 1], k, candidates)

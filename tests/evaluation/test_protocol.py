@@ -6,8 +6,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from REZSL.evaluation import Predictions, evaluate, evaluate_gzsl
-from REZSL.evaluation.protocol import cosine_scores
+from REZSL.evaluation import Predictions, cosine_scores, evaluate, evaluate_gzsl
 from REZSL.utils.errors import DataError
 
 
@@ -64,9 +63,9 @@ def test_rows(seed):
     for name, row in results.gzsl.items():
         gamma = {"gamma=0": 0.0, "fixed": 0.7}.get(name, row.gamma)
         expected = evaluate_gzsl(scores, p.labels, seen, gamma)
-        assert {"gamma": row.gamma, "U": row.U, "S": row.S, "H": row.H} == pytest.approx(expected, abs=1e-12)
+        assert [row.U, row.S, row.H] == pytest.approx([expected.U, expected.S, expected.H], abs=1e-12)
         assert row.uses_test_labels == (name == "oracle")
-    grid = [evaluate_gzsl(scores, p.labels, seen, gamma)["H"] for gamma in np.linspace(-25, 25, 1001)]
+    grid = [evaluate_gzsl(scores, p.labels, seen, gamma).H for gamma in np.linspace(-25, 25, 1001)]
     best = results.gzsl["oracle"].H
     assert best >= max(grid) - 1e-12
     assert best == pytest.approx(results.curve.harmonic.max(), abs=1e-12)
@@ -103,6 +102,14 @@ def test_predictions_survive_a_round_trip(tmp_path):
     assert loaded.attributes.dtype == p.attributes.dtype
     assert evaluate(loaded, 0.7).as_dict() == evaluate(p, 0.7).as_dict()
     assert [file.name for file in tmp_path.iterdir()] == ["predictions.npz"]
+
+
+def test_a_gamma_chosen_elsewhere_gets_its_own_row():
+    p = make_predictions()
+    with_row, without = evaluate(p, 0.7, val_gamma=1.5), evaluate(p, 0.7)
+    assert list(with_row.gzsl) == ["gamma=0", "fixed", "val", "oracle"]
+    assert with_row.gzsl["val"] == evaluate(p, 1.5).gzsl["fixed"]
+    assert {name: row for name, row in with_row.gzsl.items() if name != "val"} == without.gzsl
 
 
 def _flip(path, find):

@@ -18,6 +18,8 @@ RESULTS = Results(
     },
     curve=Curve(*np.zeros((3, 1))),
 )
+NAMES = ["T1", "AUSUC", *(f"{row} {key}" for row in RESULTS.gzsl for key in "USH")]
+INTERVALS = {name: (n / 100, n / 100 + 0.1) for n, name in enumerate(NAMES)}
 
 
 def test_json_round_trip(tmp_path):
@@ -36,10 +38,10 @@ def test_json_refuses_what_json_has_no_word_for(tmp_path, value):
 
 
 def test_the_table_has_every_row_in_percent():
-    lines = [line.split() for line in format_results(RESULTS).splitlines()]
-    assert lines[0][:3] == ["ZSL", "T1", "80.9"]
-    assert lines[1][:3] == ["GZSL", "AUSUC", "50.0"]
-    table = {line[0]: line[1:5] for line in lines[3:]}
+    lines = [line.split() for line in format_results(RESULTS, INTERVALS).splitlines()]
+    assert lines[0][:5] == ["ZSL", "T1", "80.9", "[0.0", "10.0]"]
+    assert lines[1][:5] == ["GZSL", "AUSUC", "50.0", "[1.0", "11.0]"]
+    table = {line[0]: line[1:5] for line in lines[3:-1]}
     assert table == {
         "row": ["gamma", "U", "S", "H"],
         "gamma=0": ["0.000", "25.0", "75.0", "37.5"],
@@ -48,6 +50,12 @@ def test_the_table_has_every_row_in_percent():
     }
 
 
+def test_h_has_its_interval():
+    lines = {line.split()[0]: line for line in format_results(RESULTS, INTERVALS).splitlines()[3:]}
+    assert "37.5 [4.0 14.0]" in lines["gamma=0"]
+    assert "73.8 [10.0 20.0]" in lines["oracle"]
+
+
 def test_only_the_oracle_row_says_it_uses_test_labels():
-    lines = format_results(RESULTS).splitlines()
+    lines = format_results(RESULTS, INTERVALS).splitlines()
     assert [line.split()[0] for line in lines if "test labels" in line] == ["oracle"]
