@@ -10,12 +10,13 @@ import logging
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from yacs.config import CfgNode
 
 from REZSL.config import load_config
-from REZSL.data import Data, build_data
+from REZSL.data import Data, build_data, build_validation_data
 from REZSL.engine import RunFolder, Selected, Trainer, load_checkpoint, load_model_state, next_free, predict_split
 from REZSL.evaluation import Predictions, Results, bootstrap_intervals, evaluate
 from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling
@@ -29,12 +30,20 @@ from REZSL.utils.seeding import seed_everything
 
 log = logging.getLogger("REZSL.train")
 
+SCORES = {  # by which an epoch is kept; None: the last
+    "last": None,
+    "oracle": lambda results: results.gzsl["oracle"].H,
+    "H": lambda results: results.gzsl["oracle"].H,
+    "AUSUC": lambda results: results.AUSUC,
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line ``argv`` and returns the exit status: 0, 1 (an error told in one line) or 130 (Ctrl-C)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", metavar="FILE", required=True, help="YAML experiment")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHT without training")
+    parser.add_argument("--protocol", choices=("test", "val"), help="the same as TEST.PROTOCOL")
     parser.add_argument("--seeds", nargs="+", metavar="N", help="a run of each, in OUTPUT_DIR/seed_N")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys that go before the file")
     args = parser.parse_intermixed_args(argv)
@@ -42,13 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
-    if not args.seeds:
-        run(load_config(args.config_file, args.overrides), args.eval_only)
+    seeds, overrides = leading_seeds(args.seeds) if args.seeds else ([], [])
+    overrides += [*args.overrides, *(("TEST.PROTOCOL", args.protocol) if args.protocol else ())]
+    if not seeds:
+        run(load_config(args.config_file, overrides), args.eval_only)
     elif args.eval_only:
         raise ConfigError("--eval-only evaluates one checkpoint: leave --seeds out")
     else:
-        seeds, overrides = leading_seeds(args.seeds)
-        run_seeds(args.config_file, [*overrides, *args.overrides], seeds)
+        run_seeds(args.config_file, overrides, seeds)
 
 
 def run_seeds(config_file: str, overrides: Sequence[str], seeds: Sequence[int]) -> list[dict]:
@@ -103,45 +113,96 @@ def run(cfg: CfgNode, eval_only: bool = False) -> Results:
     device = resolve_device(cfg.MODEL.DEVICE)
     folder.claim(cfg.dump())
     setup_logging(folder.log)
-    seed_everything(cfg.SEED)
-
     data = build_data(cfg)
-    model, criterion = (part.to(device) for part in _build_modeling(cfg, data))
+    if eval_only:
+        selected, choice = _evaluate_only(cfg, data, device), None
+    elif cfg.TEST.PROTOCOL == "val":
+        choice = _choose(cfg, build_validation_data(cfg, data.split), folder.validation, device)
+        selected = _train(cfg, data, folder, device, "last", choice)
+    else:
+        selected, choice = _train(cfg, data, folder, device, cfg.TEST.SELECT), None
+    _report(cfg, folder, selected, choice)
+    return selected.results
+
+
+class Choice(NamedTuple):
+    """What the validation classes chose: the epoch (1-based), gamma, and the AUSUC and H there."""
+
+    epoch: int
+    gamma: float
+    AUSUC: float
+    H: float
+
+
+def _choose(cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device) -> Choice:
+    """Trains on the training classes and chooses epoch and gamma on the validation classes: no test image is read."""
+    log.info("validation: epoch by %s, gamma by H", cfg.TEST.VAL_METRIC)
+    folder.path.mkdir(exist_ok=True)
+    selected = _train(cfg, data, folder, device, cfg.TEST.VAL_METRIC)
+    best = selected.results.gzsl["oracle"]  # of the validation classes, whose labels are there to choose by
+    choice = Choice(selected.epoch, best.gamma, selected.results.AUSUC, best.H)
+    draw_run(folder.figures, folder.history, selected.results, f"{_label(cfg)} on validation classes")
+    log.info("validation chose epoch %d and gamma %.3f (H %.1f there)", choice.epoch, choice.gamma, 100 * choice.H)
+    return choice
+
+
+def _train(
+    cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device, score: str, choice: Choice | None = None
+) -> Selected:
+    """Trains on ``data``: with a ``choice`` for that many epochs, tested once; without for all of them."""
+    seed_everything(cfg.SEED)
+    model, criterion, start = _build_model(cfg, data, device)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    sizes = device, trainable / 1e6, folder.path
+    log.info("%s on %s, %.1f M trainable parameters; run folder %s", _label(cfg), *sizes)
+    optimizer, schedule = build_solver(cfg, model, criterion, len(data.train_loader))
+    trainer = Trainer(
+        model,
+        criterion,
+        optimizer,
+        schedule,
+        data.train_loader,
+        lambda: _evaluate(cfg, model, data, device, choice),
+        folder,
+        epochs=choice.epoch if choice else cfg.SOLVER.MAX_EPOCH,
+        device=device,
+        dtype=getattr(torch, cfg.DTYPE),
+        eval_period=choice.epoch if choice else cfg.TEST.PERIOD,
+        checkpoint_period=cfg.SOLVER.CHECKPOINT_PERIOD,
+        score=SCORES[score],
+        config_text=cfg.dump(),
+    )
+    return trainer.train(_resume(cfg, start, trainer) if start else 0)
+
+
+def _evaluate_only(cfg: CfgNode, data: Data, device: torch.device) -> Selected:
+    seed_everything(cfg.SEED)
+    model, _, start = _build_model(cfg, data, device)
+    if cfg.TEST.PROTOCOL == "val":
+        log.info("the row val is of the run that chose its gamma: --eval-only leaves it out")
+    return Selected(start.get("epoch", 0), *_evaluate(cfg, model, data, device))
+
+
+def _evaluate(
+    cfg: CfgNode, model: ZSLModel, data: Data, device: torch.device, choice: Choice | None = None
+) -> tuple[Predictions, Results]:
+    dtype = getattr(torch, cfg.DTYPE)
+    predictions = predict_split(model, data.test_loader, data.split, data.test_indices, device, dtype)
+    return predictions, evaluate(predictions, cfg.TEST.GAMMA, choice.gamma if choice else None)
+
+
+def _build_model(cfg: CfgNode, data: Data, device: torch.device) -> tuple[ZSLModel, ZSLCriterion, dict | None]:
+    """The model and criterion on ``device``, and the checkpoint that the model starts from, where there is one."""
+    split = data.split
+    signatures = split.signatures[: split.num_seen]
+    parts = build_modeling(
+        cfg, signatures, split.num_attributes, data.attribute_embeddings, data.groups, data.feature_dim
+    )
+    model, criterion = (part.to(device) for part in parts)
     start = load_checkpoint(cfg.MODEL.WEIGHT) if cfg.MODEL.WEIGHT else None
     if start:
         load_model_state(model, start["model"], cfg.MODEL.WEIGHT)
-    dtype = getattr(torch, cfg.DTYPE)
-    label = cfg.MODEL.NAME or cfg.MODEL.META_ARCHITECTURE
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    log.info("%s on %s, %.1f M trainable parameters; run folder %s", label, device, trainable / 1e6, folder.path)
-
-    def evaluate_model() -> tuple[Predictions, Results]:
-        predictions = predict_split(model, data.test_loader, data.split, data.test_indices, device, dtype)
-        return predictions, evaluate(predictions, cfg.TEST.GAMMA)
-
-    if eval_only:
-        selected = Selected(start.get("epoch", 0), *evaluate_model())
-    else:
-        optimizer, schedule = build_solver(cfg, model, criterion, len(data.train_loader))
-        trainer = Trainer(
-            model,
-            criterion,
-            optimizer,
-            schedule,
-            data.train_loader,
-            evaluate_model,
-            folder,
-            epochs=cfg.SOLVER.MAX_EPOCH,
-            device=device,
-            dtype=dtype,
-            eval_period=cfg.TEST.PERIOD,
-            checkpoint_period=cfg.SOLVER.CHECKPOINT_PERIOD,
-            select=cfg.TEST.SELECT,
-            config_text=cfg.dump(),
-        )
-        selected = trainer.train(_resume(cfg, start, trainer) if start else 0)
-    _report(cfg, folder, selected, label)
-    return selected.results
+    return model, criterion, start
 
 
 def _folder(cfg: CfgNode, eval_only: bool) -> RunFolder:
@@ -153,16 +214,8 @@ def _folder(cfg: CfgNode, eval_only: bool) -> RunFolder:
     return RunFolder(next_free(beside), *names) if folder.holds_a_run() else folder
 
 
-def _build_modeling(cfg: CfgNode, data: Data) -> tuple[ZSLModel, ZSLCriterion]:
-    split = data.split
-    return build_modeling(
-        cfg,
-        split.signatures[: split.num_seen],
-        split.num_attributes,
-        data.attribute_embeddings,
-        data.groups,
-        data.feature_dim,
-    )
+def _label(cfg: CfgNode) -> str:
+    return cfg.MODEL.NAME or cfg.MODEL.META_ARCHITECTURE
 
 
 def _resume(cfg: CfgNode, start: dict, trainer: Trainer) -> int:
@@ -179,20 +232,28 @@ def _resume(cfg: CfgNode, start: dict, trainer: Trainer) -> int:
         raise DataError(f"{cfg.MODEL.WEIGHT}: {error}") from None
 
 
-def _report(cfg: CfgNode, folder: RunFolder, selected: Selected, label: str) -> None:
+def _report(cfg: CfgNode, folder: RunFolder, selected: Selected, choice: Choice | None) -> None:
+    results, label = selected.results, _label(cfg)
     selected.predictions.save(folder.predictions)
     content = {"dataset": cfg.DATASETS.NAME, "model": label, "seed": cfg.SEED, "epoch": selected.epoch}
-    content["select"] = cfg.TEST.SELECT
+    content |= {"protocol": cfg.TEST.PROTOCOL, "select": cfg.TEST.SELECT}
     if cfg.TEST.SELECT == "oracle":
         content["select_uses_test_labels"] = True
         log.warning("TEST.SELECT oracle: the epoch was picked on the test classes, as published papers do")
-    intervals = bootstrap_intervals(selected.predictions, selected.results)
+    intervals = bootstrap_intervals(selected.predictions, results)
     title = f"{label} on {cfg.DATASETS.NAME}, seed {cfg.SEED}, epoch {selected.epoch}"
-    draw_run(folder.figures, folder.history, selected.results, title)
-    content |= selected.results.as_dict()
+    draw_run(folder.figures, folder.history, results, title)
+    log.info("\n%s\n%s", title, format_results(results, intervals))
+    if choice:
+        moved = {
+            name: getattr(results.gzsl["oracle"], name) - getattr(results.gzsl["val"], name) for name in ("gamma", "H")
+        }
+        content["validation"] = {**choice._asdict(), "metric": cfg.TEST.VAL_METRIC, "moved": moved}
+        log.info("from val to oracle gamma moves by %+.3f and H by %+.1f", moved["gamma"], 100 * moved["H"])
+    content |= results.as_dict()
     content["intervals"] = {name: list(ends) for name, ends in intervals.items()}
     write_json(folder.results, content)  # the last file: a run with it is finished
-    log.info("\n%s\n%s\n\nall files are in %s", title, format_results(selected.results, intervals), folder.path)
+    log.info("\nall files are in %s", folder.path)
 
 
 if __name__ == "__main__":

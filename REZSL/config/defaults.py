@@ -98,6 +98,8 @@ _C.TEST.IMS_PER_BATCH = 100  # images a batch in evaluation
 _C.TEST.DATA_AUG = "resize_crop"  # test transform, without randomness
 _C.TEST.GAMMA = 0.7  # calibration of the row "fixed", subtracted from the scaled scores of seen classes
 _C.TEST.PERIOD = 1  # epochs between evaluations (the last epoch is always evaluated)
+_C.TEST.PROTOCOL = "test"  # test: follow the test classes; val: choose epoch and gamma on validation classes first
+_C.TEST.VAL_METRIC = "H"  # what validation chooses the epoch by: H (at its best gamma) or AUSUC
 _C.TEST.SELECT = "last"  # epoch kept as best.pth: last, or oracle (best H on the test classes, as published papers do)
 
 CHOICES = {
@@ -116,6 +118,8 @@ CHOICES = {
     "DATALOADER.MODE": ("random", "episode"),
     "SOLVER.OPTIMIZER": ("sgd", "adamw"),
     "SOLVER.SCHEDULE": ("step", "cosine"),
+    "TEST.PROTOCOL": ("test", "val"),
+    "TEST.VAL_METRIC": ("H", "AUSUC"),
     "TEST.SELECT": ("last", "oracle"),
 }
 POSITIVE = (

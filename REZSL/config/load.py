@@ -17,7 +17,7 @@ from REZSL.utils.registry import did_you_mean
 from .defaults import CHOICES, NON_NEGATIVE, POSITIVE, RETIRED, get_defaults
 
 COMMAND_LINE = "command line"
-RUN_FILES = ("config.yaml", "metrics.jsonl", "last.pth", "predictions.npz", "results.json", "figures", "eval")
+RUN_FILES = ("config.yaml", "metrics.jsonl", "last.pth", "predictions.npz", "results.json", "figures", "eval", "val")
 
 
 def load_config(config_file: str | os.PathLike | None = None, overrides: Sequence[str] = ()) -> CfgNode:
@@ -205,6 +205,15 @@ def _check_run(cfg: CfgNode, fail: Callable[..., None]) -> None:
     for key in ("RESUME_OPTIM", "RESUME_SCHED"):
         if cfg.SOLVER[key] and not cfg.MODEL.WEIGHT:
             fail(f"SOLVER.{key}", "but MODEL.WEIGHT names no checkpoint to take it from")
+    if cfg.TEST.PROTOCOL == "val":
+        if cfg.TEST.SELECT != "last":
+            fail(
+                "TEST.SELECT",
+                "but TEST.PROTOCOL is val, which chooses the epoch on validation classes",
+                "TEST.PROTOCOL",
+            )
+        if cfg.SOLVER.RESUME_OPTIM or cfg.SOLVER.RESUME_SCHED:
+            fail("TEST.PROTOCOL", "but a training cannot be resumed into two: leave SOLVER.RESUME_* False")
     if cfg.SEED >= 2**63:
         fail("SEED", "expected less than 2**63")
     for key in ("LOG_FILE_NAME", "MODEL_FILE_NAME"):

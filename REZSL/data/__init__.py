@@ -1,11 +1,12 @@
 """Data: the xlsa17 files, images and features, transforms, samplers, word vectors, the demo data set."""
 
-from .build import Data, build_data
+from .build import Data, build_data, build_validation_data
 from .images import ZSLDataset, find_images
 from .samplers import EpisodicBatchSampler, RandomBatchSampler
 from .semantics import load_attribute_embeddings
 from .splits import ZSLSplit, load_split
 from .transforms import build_transform
+from .validation import validation_split
 
 __all__ = [
     "Data",
@@ -15,7 +16,9 @@ __all__ = [
     "ZSLSplit",
     "build_data",
     "build_transform",
+    "build_validation_data",
     "find_images",
     "load_attribute_embeddings",
     "load_split",
+    "validation_split",
 ]

@@ -20,6 +20,7 @@ from .samplers import EpisodicBatchSampler, RandomBatchSampler, SeededBatches
 from .semantics import embeddings_folder, load_attribute_embeddings
 from .splits import ZSLSplit, load_split
 from .transforms import build_transform, is_random
+from .validation import validation_split
 
 log = logging.getLogger(__name__)
 
@@ -54,44 +55,55 @@ def build_data(cfg: CfgNode) -> Data:
     root, name = Path(cfg.DATASETS.ROOT), cfg.DATASETS.NAME
     if name == "DEMO":
         write_demo(root)
-    use_features = cfg.DATASETS.INPUT == "features"
+    split = load_split(root, name, cfg.DATASETS.SEMANTIC, with_features=cfg.DATASETS.INPUT == "features")
+    return _build(cfg, split, check_images=cfg.DATASETS.CHECK_IMAGES)
+
+
+def build_validation_data(cfg: CfgNode, split: ZSLSplit) -> Data:
+    """The data to choose on, out of the trainval images of ``split``: see :func:`validation_split`."""
+    return _build(cfg, validation_split(split, cfg.SEED), check_images=False)  # they were, with the others
+
+
+def _build(cfg: CfgNode, split: ZSLSplit, check_images: bool) -> Data:
     if is_random(cfg.TEST.DATA_AUG):
         raise ConfigError(f"TEST.DATA_AUG is {cfg.TEST.DATA_AUG!r}, but a test transform must not be random")
     train_transform, test_transform = _transform(cfg, cfg.SOLVER.DATA_AUG), _transform(cfg, cfg.TEST.DATA_AUG)
-    split = load_split(root, name, cfg.DATASETS.SEMANTIC, with_features=use_features)
     log.info(split.summary())
 
+    use_features = cfg.DATASETS.INPUT == "features"
     test_indices = np.concatenate([split.test_unseen, split.test_seen])
     used = np.concatenate([split.trainval, test_indices])
-    inputs = _scaled_features(cfg, split, used) if use_features else _image_paths(cfg, split, used)
+    inputs = _scaled_features(cfg, split, used) if use_features else _image_paths(cfg, split, used, check_images)
     train, test = inputs[: len(split.trainval)], inputs[len(split.trainval) :]
+    options = _loader_options(cfg)
+    train_set = ZSLDataset(train, split.labels[split.trainval], train_transform)
+    batches = SeededBatches(_sampler(cfg, train_set.labels.numpy()))
+    test_set = ZSLDataset(test, split.labels[test_indices], test_transform)
+
+    name = cfg.DATASETS.NAME
+    reads_words = cfg.MODEL.META_ARCHITECTURE != "BasicNet" and cfg.MODEL.ATTENTION.EMBEDDING == "w2v"
+    folder = embeddings_folder(cfg.MODEL.ATTENTION.W2V_PATH, Path(cfg.DATASETS.ROOT))
+    needs_groups = cfg.MODEL.LOSS.LAMBDA2 > 0
+    return Data(
+        split=split,
+        train_loader=DataLoader(train_set, batch_sampler=batches, **options),
+        test_loader=DataLoader(test_set, batch_size=cfg.TEST.IMS_PER_BATCH, **options),
+        test_indices=test_indices,
+        attribute_embeddings=load_attribute_embeddings(folder, name, split.num_attributes) if reads_words else None,
+        groups=attribute_groups(name, split.num_attributes, cfg.DATASETS.ATTRIBUTE_GROUPS) if needs_groups else None,
+        feature_dim=train.shape[1] if use_features else None,
+    )
+
+
+def _loader_options(cfg: CfgNode) -> dict[str, Any]:
     workers = cfg.DATALOADER.NUM_WORKERS
-    options = {
+    return {
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "collate_fn": _as_fetched,
         "generator": torch.Generator(),  # else the loader draws from the global one, as often as it starts workers
         "pin_memory": torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu",
     }
-
-    train_set = ZSLDataset(train, split.labels[split.trainval], train_transform)
-    batches = SeededBatches(_sampler(cfg, train_set.labels.numpy()))
-    train_loader = DataLoader(train_set, batch_sampler=batches, **options)
-    test_set = ZSLDataset(test, split.labels[test_indices], test_transform)
-    test_loader = DataLoader(test_set, batch_size=cfg.TEST.IMS_PER_BATCH, **options)
-
-    reads_words = cfg.MODEL.META_ARCHITECTURE != "BasicNet" and cfg.MODEL.ATTENTION.EMBEDDING == "w2v"
-    folder = embeddings_folder(cfg.MODEL.ATTENTION.W2V_PATH, root)
-    needs_groups = cfg.MODEL.LOSS.LAMBDA2 > 0
-    return Data(
-        split=split,
-        train_loader=train_loader,
-        test_loader=test_loader,
-        test_indices=test_indices,
-        attribute_embeddings=load_attribute_embeddings(folder, name, split.num_attributes) if reads_words else None,
-        groups=attribute_groups(name, split.num_attributes, cfg.DATASETS.ATTRIBUTE_GROUPS) if needs_groups else None,
-        feature_dim=train.shape[1] if use_features else None,
-    )
 
 
 def _as_fetched(batch: Any) -> Any:
@@ -103,12 +115,13 @@ def _transform(cfg: CfgNode, spec: str) -> Any:
     return build_transform(spec, cfg.DATASETS.IMAGE_SIZE) if cfg.DATASETS.INPUT == "images" else None
 
 
-def _image_paths(cfg: CfgNode, split: ZSLSplit, used: np.ndarray) -> list[Path]:
+def _image_paths(cfg: CfgNode, split: ZSLSplit, used: np.ndarray, check: bool) -> list[Path]:
+    name = cfg.DATASETS.NAME
     if not split.image_files:
-        raise ConfigError(f"{split.name}'s res101.mat lists no image_files: set DATASETS.INPUT features")
-    folder = Path(cfg.DATASETS.IMAGE_ROOT or Path(cfg.DATASETS.ROOT) / split.name)
+        raise ConfigError(f"{name}'s res101.mat lists no image_files: set DATASETS.INPUT features")
+    folder = Path(cfg.DATASETS.IMAGE_ROOT or Path(cfg.DATASETS.ROOT) / name)
     paths = find_images([split.image_files[i] for i in used], folder)
-    if cfg.DATASETS.CHECK_IMAGES:
+    if check:
         check_images(paths)
     return paths
 

@@ -30,10 +30,15 @@ class RunFolder:
         self.figures = self.path / "figures"
         self.history: list[dict[str, Any]] = []
 
+    @property
+    def validation(self) -> "RunFolder":
+        """The folder, within this one, of the training that epoch and gamma are chosen by."""
+        return RunFolder(self.path / "val", self.log.name, self.best.name)
+
     def holds_a_run(self) -> bool:
         """Whether there is anything here that training or evaluation made."""
         made = (self.metrics, self.last, self.best, self.predictions, self.results)
-        return any(file.exists() for file in made)
+        return any(file.exists() or (self.path / "val" / file.name).exists() for file in made)
 
     def claim(self, config_text: str) -> None:
         """Makes the folder and writes ``config.yaml``.
@@ -54,8 +59,10 @@ class RunFolder:
 
     def clear(self) -> None:
         """Removes what an unfinished run left, so that it can start again; nothing that is not a run's."""
-        for file in (self.config, self.log, self.metrics, self.last, self.best, self.predictions):
+        made = (self.config, self.log, self.metrics, self.last, self.best, self.predictions, self.results)
+        for file in made:
             file.unlink(missing_ok=True)
+            (self.path / "val" / file.name).unlink(missing_ok=True)
 
     def add_metrics(self, line: dict[str, Any]) -> None:
         """Adds ``line`` to ``metrics.jsonl``, which is written anew as a whole."""

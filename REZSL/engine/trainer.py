@@ -47,7 +47,7 @@ class Trainer:
         dtype: precision of the forward pass; float16 scales the loss.
         eval_period: epochs between evaluations; the last epoch is always evaluated.
         checkpoint_period: epochs between writes of ``last.pth``; the last epoch is always written.
-        select: ``last``, or ``oracle`` for the epoch with the best oracle H.
+        score: the epoch with the highest, the first of several, is selected; None: the last.
         config_text: written into the checkpoints.
     """
 
@@ -65,13 +65,13 @@ class Trainer:
         dtype: torch.dtype = torch.float32,
         eval_period: int = 1,
         checkpoint_period: int = 1,
-        select: str = "last",
+        score: Callable[[Results], float] | None = None,
         config_text: str = "",
     ) -> None:
         self.model, self.criterion, self.optimizer, self.schedule = model, criterion, optimizer, schedule
         self.loader, self.evaluate, self.folder = loader, evaluate, folder
         self.epochs, self.device, self.dtype = epochs, device, dtype
-        self.eval_period, self.checkpoint_period, self.select = eval_period, checkpoint_period, select
+        self.eval_period, self.checkpoint_period, self.score = eval_period, checkpoint_period, score
         self.config_text = config_text
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self.selected: Selected | None = None
@@ -176,9 +176,9 @@ class Trainer:
         return {name: norm / max(sum(norms.values()), 1e-12) for name, norm in norms.items()}
 
     def _is_selected(self, results: Results, is_last: bool) -> bool:
-        if self.select == "last":
+        if self.score is None:
             return is_last
-        return self.selected is None or results.gzsl["oracle"].H > self.selected.results.gzsl["oracle"].H
+        return self.selected is None or self.score(results) > self.score(self.selected.results)
 
     def _save_last(self, epoch: int) -> None:
         save_checkpoint(

@@ -287,6 +287,14 @@ def test_retired_key_loads_at_its_inert_value_only(load_one, key, other):
             "MODEL.LOSS.REWEIGHT focal_r MODEL.LOSS.REG_TYPE BMC",
             r"MODEL\.LOSS\.REWEIGHT is 'focal_r', but MODEL\.LOSS\.REG_TYPE BMC is never reweighted",
         ),
+        (
+            "TEST.PROTOCOL val TEST.SELECT oracle",
+            r"TEST\.SELECT is 'oracle', but TEST\.PROTOCOL is val, which chooses the epoch on validation classes",
+        ),
+        (
+            "TEST.PROTOCOL val MODEL.WEIGHT x.pth SOLVER.RESUME_OPTIM True",
+            r"TEST\.PROTOCOL is 'val', but a training cannot be resumed into two",
+        ),
         ("MODEL.LOSS.LAMBDA2 1", r"MODEL\.LOSS\.LAMBDA2 is 1\.0, but only GEMNet has that term, not BasicNet"),
         ("MODEL.LOSS.LAMBDA3 1", r"MODEL\.LOSS\.LAMBDA3 is 1\.0, but only GEMNet has that term, not BasicNet"),
         ("MODEL.META_ARCHITECTURE GEMNet MODEL.HID_DIM 8", r"MODEL\.HID_DIM is 8, but GEMNet has no hidden layer"),

@@ -143,14 +143,18 @@ def test_checkpoint_period_and_last_epoch(tmp_path, period, expected):
     assert load_checkpoint(last)["epoch"] == 5
 
 
-@pytest.mark.parametrize(("select", "expected"), [("last", 4), ("oracle", 2)])
-def test_the_selected_epoch_is_kept(tmp_path, select, expected):
+def oracle_h(results):
+    return results.gzsl["oracle"].H
+
+
+@pytest.mark.parametrize(("score", "expected"), [(None, 4), (oracle_h, 2)])
+def test_the_selected_epoch_is_kept(tmp_path, score, expected):
     weights = []
 
     def keep(trainer, n):
         weights.append(trainer.model.head.regressor.weight.detach().clone())
 
-    trainer = make_trainer(tmp_path, epochs=4, select=select, best=(0.2, 0.5, 0.5, 0.1), on_evaluate=keep)
+    trainer = make_trainer(tmp_path, epochs=4, score=score, best=(0.2, 0.5, 0.5, 0.1), on_evaluate=keep)
     selected = trainer.train()
     assert (selected.epoch, selected.predictions) == (expected, f"predictions {expected}")
     best = selected.results.gzsl["oracle"].H

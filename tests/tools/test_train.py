@@ -548,3 +548,127 @@ def test_seeds_may_stand_before_the_keys(tiny, tmp_path):
 def test_wrong_seeds_are_told(run, capsys, flags, message):
     assert run("run", "", *flags) == 1
     assert message in capsys.readouterr().err
+
+
+VAL = "--protocol", "val"
+
+
+@pytest.mark.parametrize("metric", ["H", "AUSUC"])
+def test_validation_chooses_and_the_test_is_made_once(run, tmp_path, capsys, metric):
+    options = f"SOLVER.MAX_EPOCH 4 DATALOADER.N_BATCH 3 SOLVER.BASE_LR 0.3 TEST.VAL_METRIC {metric}"
+    assert run("run", options, *VAL) == 0
+    folder = tmp_path / "run"
+    lines, results = read_metrics(folder / "val"), read_results(folder)
+    scores = [line["AUSUC"] if metric == "AUSUC" else line["gzsl"]["oracle"]["H"] for line in lines]
+    epoch = scores.index(max(scores)) + 1
+    best = lines[epoch - 1]["gzsl"]["oracle"]
+    val, oracle = results["gzsl"]["val"], results["gzsl"]["oracle"]
+    assert results["validation"] == {
+        "epoch": epoch,
+        "gamma": best["gamma"],
+        "AUSUC": lines[epoch - 1]["AUSUC"],
+        "H": best["H"],
+        "metric": metric,
+        "moved": {"gamma": oracle["gamma"] - val["gamma"], "H": oracle["H"] - val["H"]},
+    }
+    assert results["epoch"] == epoch
+    assert results["protocol"] == "val"
+    assert list(results["gzsl"]) == ["gamma=0", "fixed", "val", "oracle"]
+    assert val["gamma"] == best["gamma"]
+    assert "uses_test_labels" not in val
+
+    tested = ["T1" in line for line in read_metrics(folder)]
+    assert tested == [False] * (epoch - 1) + [True]
+    assert f"validation chose epoch {epoch} and gamma {best['gamma']:.3f}" in capsys.readouterr().out
+    assert (folder / "val" / "figures" / "training.png").exists()
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_final_training_is_a_training_of_that_many_epochs(run, tmp_path):
+    options = "SOLVER.MAX_EPOCH 4 SOLVER.BASE_LR 0.3 TEST.GAMMA 1.5"
+    assert run("val", options, *VAL) == 0
+    epoch = read_results(tmp_path / "val")["epoch"]
+    assert run("plain", options) == 0
+    ours, theirs = (read_metrics(tmp_path / name)[epoch - 1] for name in ("val", "plain"))
+    del ours["gzsl"]["val"]
+    assert ours == theirs
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("with_classes", [True, False])
+def test_no_test_label_reaches_the_choice(run, tiny, tmp_path, with_classes):
+    """Test images of either kind get each other's classes, and other features: the validation does not notice."""
+    if not with_classes:
+        del tiny.att_splits["train_loc"], tiny.att_splits["val_loc"]
+        tiny.write()
+    options = "SOLVER.MAX_EPOCH 3 SOLVER.BASE_LR 0.3 DATASETS.FEATURE_SCALING standard"
+    assert run("before", options, *VAL) == 0
+    rng = np.random.default_rng(0)
+    for key in ("test_seen_loc", "test_unseen_loc"):
+        rows = tiny.att_splits[key].ravel().astype(int) - 1
+        labels = tiny.res101["labels"].ravel()
+        shuffled = rng.permutation(labels[rows])
+        assert (shuffled != labels[rows]).any()
+        tiny.res101["labels"][rows, 0] = shuffled
+        tiny.res101["features"][:, rows] += 1
+    tiny.write()
+    assert run("after", options, *VAL) == 0
+    before, after = (tmp_path / name for name in ("before", "after"))
+    assert (before / "val/metrics.jsonl").read_bytes() == (after / "val/metrics.jsonl").read_bytes()
+    choices = [read_results(folder)["validation"] for folder in (before, after)]
+    assert all(choices[0][name] == choices[1][name] for name in ("epoch", "gamma", "H", "AUSUC"))
+    assert read_results(before)["T1"] != read_results(after)["T1"]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_validation_trains_on_images_too(run, tmp_path):
+    assert run("run", "DATALOADER.N_BATCH 1", *VAL, inputs=IMAGES) == 0
+    assert "val" in read_results(tmp_path / "run")["gzsl"]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_half_done_validation_is_never_overwritten(run, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Trainer, "_save_last", raises_interrupt)
+        assert run("run", "", *VAL) == 130
+    before = contents(tmp_path / "run")
+    assert run("run", "", *VAL) == 1
+    assert "already holds a run" in capsys.readouterr().err
+    assert contents(tmp_path / "run") == before
+    assert run("run", "", *VAL, "--seeds", "1") == 0
+
+
+def raises_interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("call", [1, 3])
+def test_interrupted_seeds_start_the_validation_again(run, tmp_path, monkeypatch, call):
+    options = "SOLVER.MAX_EPOCH 2", *VAL, "--seeds", "1", "2"
+    assert run("whole", *options) == 0
+    original, calls = train.Trainer._save_last, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Trainer, "_save_last", interrupted)
+        assert run("parts", *options) == 130
+    assert run("parts", *options) == 0
+    for path in ("seeds.csv", "seed_1/val/metrics.jsonl", "seed_1/results.json"):
+        assert (tmp_path / "parts" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes()
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_run_of_a_validation_is_evaluated_again_without_its_row(run, tmp_path, capsys):
+    assert run("run", "", *VAL) == 0
+    before = read_results(tmp_path / "run")
+    assert run("run", f"MODEL.WEIGHT {tmp_path / 'run' / 'best.pth'} TEST.PROTOCOL val", "--eval-only") == 0
+    after = read_results(tmp_path / "run" / "eval")
+    assert "--eval-only leaves it out" in capsys.readouterr().out
+    del before["gzsl"]["val"]
+    assert after["gzsl"] == before["gzsl"]
