@@ -2,19 +2,17 @@
 
 from .analysis import ErrorTable, Summary, correlations, error_table, mean_table, summarise, worst_share
 from .comparison import Difference, compare
+from .curve import Curve, ausuc, seen_unseen_curve
 from .gzsl import GZSL, Row, evaluate_gzsl
 from .metrics import (
-    Curve,
-    ausuc,
     calibrated_stacking,
     confusion_matrix,
     cosine_scores,
     harmonic_mean,
     per_class_accuracy,
-    seen_unseen_curve,
     top_k_accuracy,
 )
-from .protocol import Predictions, Results, evaluate
+from .protocol import Predictions, Results, evaluate, evaluate_scores
 from .uncertainty import Interval, bootstrap_intervals, t_interval
 
 __all__ = [
@@ -37,6 +35,7 @@ __all__ = [
     "error_table",
     "evaluate",
     "evaluate_gzsl",
+    "evaluate_scores",
     "harmonic_mean",
     "mean_table",
     "per_class_accuracy",

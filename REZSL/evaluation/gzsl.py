@@ -6,15 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .curve import Candidates, Curve, Shares, Sweep, best_candidates, curve_along, curve_area
 from .metrics import (
-    Candidates,
-    Curve,
-    best_candidates,
     calibrated,
-    class_share,
     cosine_scores,
-    curve_area,
-    curve_of,
     harmonic_mean,
     labelled_scores,
     per_class_accuracy,
@@ -95,46 +90,42 @@ def evaluate_gzsl(
     if signatures is not None:
         scores = cosine_scores(scores, signatures, scale)
     scores, labels, seen = labelled_scores(scores, labels, seen)
-    candidates, of_seen = best_candidates(scores, seen), seen[labels]
-    row = row_at(candidates, labels, of_seen, gamma)
+    candidates, shares = best_candidates(scores, seen), Shares.of(labels, seen)
+    row = row_at(candidates, labels, shares, gamma)
     predictions = candidates.predict(gamma)
-    crossed = [_weighted(seen[predictions] != of_seen, labels, of_seen, kind) for kind in (False, True)]
-    both = of_seen.any() and not of_seen.all() and seen.any() and not seen.all()
-    curve = curve_of(candidates, labels, seen) if both else None
+    as_seen = seen[predictions]
+    unseen_as_seen, seen_as_unseen = shares.means(as_seen, ~as_seen)
+    both = shares.unseen.any() and shares.seen.any() and seen.any() and not seen.all()
+    curve = curve_along(Sweep.of(candidates, labels, seen, shares)) if both else None
     return GZSL(
-        T1=zsl_accuracy(candidates, labels, of_seen),
+        T1=zsl_accuracy(candidates, labels, shares),
         gamma=float(gamma),
         U=row.U,
         S=row.S,
         H=row.H,
         per_class=per_class_accuracy(predictions, labels, np.arange(len(seen))),
-        unseen_as_seen=crossed[0],
-        seen_as_unseen=crossed[1],
+        unseen_as_seen=unseen_as_seen,
+        seen_as_unseen=seen_as_unseen,
         top_k={k: _top_k(scores, labels, seen, gamma, k) for k in top_k},
         AUSUC=curve_area(curve) if curve else NAN,
-        best=row_at(candidates, labels, of_seen, float(curve.gamma[curve.best])) if curve else None,
+        best=row_at(candidates, labels, shares, float(curve.gamma[curve.best])) if curve else None,
         curve=curve,
     )
 
 
-def zsl_accuracy(candidates: Candidates, labels: np.ndarray, of_seen: np.ndarray) -> float:
+def zsl_accuracy(candidates: Candidates, labels: np.ndarray, shares: Shares) -> float:
     """T1: accuracy on unseen images with unseen candidates."""
-    return _weighted(candidates.unseen == labels, labels, of_seen, False)
+    right = candidates.unseen == labels
+    return shares.means(right, right)[0]
 
 
 def row_at(
-    candidates: Candidates, labels: np.ndarray, of_seen: np.ndarray, gamma: float, uses_test_labels: bool = False
+    candidates: Candidates, labels: np.ndarray, shares: Shares, gamma: float, uses_test_labels: bool = False
 ) -> Row:
-    """U, S and H at ``gamma``, in O(N); ``of_seen`` (N,) says which images are of seen classes."""
+    """U, S and H at ``gamma``, in O(N)."""
     right = candidates.predict(gamma) == labels
-    unseen, seen = (_weighted(right, labels, of_seen, kind) for kind in (False, True))
+    unseen, seen = shares.means(right, right)
     return Row(float(gamma), unseen, seen, float(harmonic_mean(unseen, seen)), uses_test_labels)
-
-
-def _weighted(right: np.ndarray, labels: np.ndarray, of_seen: np.ndarray, kind: bool) -> float:
-    """Mean over the classes of one kind of the share of their images that are ``right``; NaN without images."""
-    images = of_seen == kind
-    return float((right * class_share(labels, of_seen))[images].sum()) if images.any() else NAN
 
 
 def _top_k(scores: np.ndarray, labels: np.ndarray, seen: np.ndarray, gamma: float, k: int) -> dict[str, float]:

@@ -9,8 +9,9 @@ import numpy as np
 from REZSL.utils.errors import DataError, first_line
 from REZSL.utils.files import atomic_path
 
+from .curve import Curve, Shares, Sweep, best_candidates, curve_along, curve_area
 from .gzsl import Row, row_at, zsl_accuracy
-from .metrics import Curve, best_candidates, cosine_scores, curve_area, curve_of
+from .metrics import cosine_scores, labelled_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,17 +98,25 @@ def evaluate(predictions: Predictions, fixed_gamma: float, val_gamma: float | No
     Raises:
         DataError: predictions that are not finite.
     """
-    labels, num_seen = predictions.labels, predictions.num_seen
     broken = np.flatnonzero(~np.isfinite(predictions.attributes).all(1))
     if len(broken):
-        raise DataError(f"the predicted attributes of {len(broken)} of {len(labels)} images are not finite")
-    seen = np.arange(len(predictions.signatures)) < num_seen
-    candidates = best_candidates(predictions.scores(), seen)
-    curve = curve_of(candidates, labels, seen)
+        total = len(predictions.labels)
+        raise DataError(f"the predicted attributes of {len(broken)} of {total} images are not finite")
+    seen = np.arange(len(predictions.signatures)) < predictions.num_seen
+    return evaluate_scores(predictions.scores(), predictions.labels, seen, fixed_gamma, val_gamma)
+
+
+def evaluate_scores(
+    scores: np.ndarray, labels: np.ndarray, seen: np.ndarray, fixed_gamma: float, val_gamma: float | None = None
+) -> Results:
+    """The same from scores (N, C), ``labels`` (N,) and ``seen`` (C,), in one look at the scores."""
+    scores, labels, seen = labelled_scores(scores, labels, seen)
+    candidates, shares = best_candidates(scores, seen), Shares.of(labels, seen)
+    curve = curve_along(Sweep.of(candidates, labels, seen, shares))
     gammas = {"gamma=0": 0.0, "fixed": fixed_gamma, "val": val_gamma, "oracle": float(curve.gamma[curve.best])}
     rows = {
-        name: row_at(candidates, labels, seen[labels], gamma, uses_test_labels=name == "oracle")
+        name: row_at(candidates, labels, shares, gamma, uses_test_labels=name == "oracle")
         for name, gamma in gammas.items()
         if gamma is not None
     }
-    return Results(zsl_accuracy(candidates, labels, seen[labels]), curve_area(curve), rows, curve)
+    return Results(zsl_accuracy(candidates, labels, shares), curve_area(curve), rows, curve)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.stats
 
+from .curve import Shares, Sweep, best_candidates
 from .gzsl import Row
-from .metrics import Sweep, best_candidates, class_share, harmonic_mean
+from .metrics import harmonic_mean
 from .protocol import Predictions, Results
 
 RESAMPLES_AT_ONCE = 64  # bounds the memory: this many numbers an image
@@ -69,13 +70,12 @@ def bootstrap_intervals(
         raise ValueError(f"resamples is {resamples} and confidence {confidence}, expected >= 1 and between 0 and 1")
     labels = predictions.labels
     seen = np.arange(len(predictions.signatures)) < predictions.num_seen
-    candidates, of_seen = best_candidates(predictions.scores(), seen), seen[labels]
-    share = class_share(labels, of_seen)
-    means = {"T1": (candidates.unseen == labels) * ~of_seen * share}
+    candidates, shares = best_candidates(predictions.scores(), seen), Shares.of(labels, seen)
+    means = {"T1": (candidates.unseen == labels) * shares.unseen}
     for name, row in results.gzsl.items():
-        right = (candidates.predict(row.gamma) == labels) * share
-        means |= {f"{name} U": right * ~of_seen, f"{name} S": right * of_seen}
-    sweep = Sweep.of(candidates, labels, seen)
+        right = candidates.predict(row.gamma) == labels
+        means |= {f"{name} U": right * shares.unseen, f"{name} S": right * shares.seen}
+    sweep = Sweep.of(candidates, labels, seen, shares)
     rng = np.random.default_rng(seed)
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in [*means, "AUSUC"]}
     for start in range(0, resamples, RESAMPLES_AT_ONCE):
@@ -107,7 +107,7 @@ def _times_drawn(labels: np.ndarray, resamples: int, rng: np.random.Generator) -
 def _areas(sweep: Sweep, times: np.ndarray) -> np.ndarray:
     """(R,) the AUSUC when each image counts ``times`` (R, N)."""
     lost, won = (
-        np.pad((times * share)[:, sweep.order].cumsum(1)[:, sweep.last], ((0, 0), (1, 0))) for share in sweep.shares
+        np.pad((times * share)[:, sweep.order].cumsum(1)[:, sweep.last], ((0, 0), (1, 0))) for share in sweep.added
     )
     seen = lost[:, -1:] - lost
     return (np.diff(won, axis=1) * (seen[:, 1:] + seen[:, :-1]) / 2).sum(1)

@@ -12,7 +12,7 @@ from .analysis import (
 from .analysis_figures import draw_analysis
 from .figures import draw_run
 from .results import format_results, write_json
-from .summary import figures_of, read_results, seeds_table
+from .summary import comparison_tidy, comparison_wide, figures_of, read_entry, read_results, seeds_table
 from .tables import Table
 
 __all__ = [
@@ -20,6 +20,8 @@ __all__ = [
     "attribute_table",
     "class_table",
     "comparison_table",
+    "comparison_tidy",
+    "comparison_wide",
     "draw_analysis",
     "draw_run",
     "error_matrix",
@@ -27,6 +29,7 @@ __all__ = [
     "format_notes",
     "format_results",
     "read_attribute_names",
+    "read_entry",
     "read_results",
     "seeds_table",
     "summary_table",

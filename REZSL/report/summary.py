@@ -1,8 +1,9 @@
-"""Figures of several runs: what results.json of each says, and the mean over seeds."""
+"""Figures of several runs: what results.json of each says, the mean over seeds, and published ones beside them."""
 
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,14 @@ from REZSL.evaluation import t_interval
 from REZSL.utils.errors import DataError, first_line
 
 from .tables import Table
+
+FIGURES = ("T1", "U", "S", "H", "AUSUC")
+PUBLISHED_ROW = "oracle protocol, published"
+PUBLISHED = {  # (T1, U, S, H) in percent, ResNet-101 at 448 px: Ye et al., Rebalanced Zero-shot Learning, TIP 2023
+    "CUB": {"ReZSL (Ye et al. 2023)": (80.9, 72.8, 74.8, 73.8)},
+    "SUN": {"ReZSL (Ye et al. 2023)": (63.2, 47.4, 34.8, 40.1)},
+    "AWA2": {"ReZSL (Ye et al. 2023)": (70.9, 63.8, 85.6, 73.1)},
+}
 
 
 def read_results(folder: str | os.PathLike) -> dict[str, Any]:
@@ -47,3 +56,82 @@ def seeds_table(runs: Sequence[dict[str, Any]]) -> Table:
         interval = t_interval([factor * of_run[name] for of_run in figures])
         rows.append([name, *(round(x, 2) for x in (interval.mean, interval.std, interval.low, interval.high))])
     return Table(["figure", "mean", "std", "low", "high"], rows)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One experiment: its name, and the results of its runs, one a seed."""
+
+    name: str
+    runs: tuple[dict[str, Any], ...]
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set."""
+        return self.runs[0]["dataset"]
+
+    def values(self, row: str, figure: str) -> list[float]:
+        """Returns ``figure`` of ``row`` of each run, a fraction; T1 and AUSUC are the same in every row."""
+        own = figure in ("T1", "AUSUC")
+        return [run[figure] if own else run["gzsl"][row][figure] for run in self.runs]
+
+
+def read_entry(folder: str | os.PathLike) -> Entry:
+    """Reads a run folder, or a folder of runs of several seeds (``seed_1``, ``seed_2``, ...).
+
+    Raises:
+        DataError: there is no finished run, or runs that are not of one experiment.
+    """
+    seeds = sorted(Path(folder).glob("seed_*/results.json"))
+    folders = [path.parent for path in seeds] if seeds else [Path(folder)]
+    runs = tuple(read_results(each) for each in folders)
+    experiments = {(run.get("dataset"), run.get("model"), tuple(run["gzsl"])) for run in runs}
+    if len(experiments) > 1 or None in next(iter(experiments)):
+        raise DataError(f"{folder}: its runs are not seeds of one experiment")
+    return Entry(os.path.normpath(folder), runs)
+
+
+def comparison_wide(entries: Sequence[Entry], rows: Sequence[str] = ()) -> Table:
+    """Returns a line for every entry and row, in percent, ``mean ± std`` over seeds; then what was published.
+
+    Args:
+        entries: the experiments.
+        rows: which rows to show; empty: all that an entry has.
+    """
+    lines = [
+        [entry.name, entry.dataset, _row_name(row, entry), len(entry.runs), *(_cell(entry, row, f) for f in FIGURES)]
+        for entry in entries
+        for row in entry.runs[0]["gzsl"]
+        if not rows or row in rows
+    ]
+    for dataset in dict.fromkeys(entry.dataset for entry in entries):
+        for name, (t1, *ush) in PUBLISHED.get(dataset, {}).items():
+            lines.append([name, dataset, PUBLISHED_ROW, "-", *(f"{x:.1f}" for x in (t1, *ush)), "-"])
+    return Table(["run", "data", "row", "seeds", *FIGURES], lines)
+
+
+def comparison_tidy(entries: Sequence[Entry], rows: Sequence[str] = ()) -> Table:
+    """Returns the same for programs: one figure a line, with mean, std and 95 % t-interval over seeds, in percent."""
+    lines = []
+    for entry in entries:
+        for row in entry.runs[0]["gzsl"]:
+            for figure in FIGURES if not rows or row in rows else ():
+                i = t_interval([100 * value for value in entry.values(row, figure)])
+                lines.append([entry.name, entry.dataset, row, figure, i.mean, i.std, i.low, i.high, i.count])
+    for dataset in dict.fromkeys(entry.dataset for entry in entries):
+        for name, values in PUBLISHED.get(dataset, {}).items():
+            rest = [float("nan")] * 3
+            figures = zip(FIGURES, values, strict=False)
+            lines += [[name, dataset, PUBLISHED_ROW, figure, value, *rest, 1] for figure, value in figures]
+    return Table(["run", "data", "row", "figure", "mean", "std", "low", "high", "seeds"], lines)
+
+
+def _row_name(row: str, entry: Entry) -> str:
+    notes = ["gamma"] if row == "oracle" else []
+    notes += ["epoch"] if any(run.get("select_uses_test_labels") for run in entry.runs) else []
+    return f"{row} ({' and '.join(notes)} picked on test labels)" if notes else row
+
+
+def _cell(entry: Entry, row: str, figure: str) -> str:
+    interval = t_interval([100 * value for value in entry.values(row, figure)])
+    return f"{interval.mean:.1f} ± {interval.std:.1f}" if interval.count > 1 else f"{interval.mean:.1f}"

@@ -1,4 +1,4 @@
-"""A table as text, CSV and Markdown."""
+"""A table as text, CSV, Markdown and LaTeX."""
 
 import csv
 import io
@@ -17,8 +17,8 @@ Cell = str | int | float
 class Table:
     """Rows of text and numbers under a header.
 
-    Numbers have ``digits`` significant digits in text and Markdown and all of theirs in CSV. What is not defined (NaN)
-    is a dash in text and Markdown, and empty in CSV.
+    Numbers have ``digits`` significant digits, and all of theirs in CSV. What is not defined (NaN)
+    is a dash in text, Markdown and LaTeX, and empty in CSV.
     """
 
     header: Sequence[str]
@@ -44,6 +44,14 @@ class Table:
         rule = ["---" if word else "---:" for word in self._columns_of_words()]
         return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
 
+    def latex(self) -> str:
+        """A LaTeX ``tabular``, without packages."""
+        lines = [[_latex(self._show(cell)) for cell in line] for line in (self.header, *self.rows)]
+        head, *body = [" & ".join(line) + r" \\" for line in lines]
+        columns = "".join("l" if word else "r" for word in self._columns_of_words())
+        parts = [rf"\begin{{tabular}}{{{columns}}}", r"\hline", head, r"\hline", *body, r"\hline", r"\end{tabular}"]
+        return "\n".join(parts)
+
     def csv(self) -> str:
         """Comma-separated values, lines ended by a line feed."""
         buffer = io.StringIO()
@@ -64,6 +72,18 @@ class Table:
         if _undefined(cell):
             return "-"
         return f"{cell:.{self.digits}g}" if isinstance(cell, float) else str(cell)
+
+
+LATEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+}
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(c, c) for c in text)
 
 
 def _undefined(cell: Cell) -> bool:

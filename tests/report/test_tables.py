@@ -1,4 +1,4 @@
-"""One table in three formats."""
+"""One table in four formats."""
 
 import csv
 
@@ -27,6 +27,21 @@ def test_markdown():
         "| größe | - | 3 |",
         '| "q" | 1e-07 | 100000 |',
     ]
+
+
+def test_latex():
+    table = Table(["a_b", "50 %"], [["x & y", "1 ± 2"], [r"\{~^}$#", "-"]])
+    assert table.latex().splitlines() == [
+        r"\begin{tabular}{ll}",
+        r"\hline",
+        r"a\_b & 50 \% \\",
+        r"\hline",
+        r"x \& y & 1 $\pm$ 2 \\",
+        r"\textbackslash{}\{\textasciitilde{}\textasciicircum{}\}\$\# & - \\",
+        r"\hline",
+        r"\end{tabular}",
+    ]
+    assert r"\begin{tabular}{lrr}" in TABLE.latex()
 
 
 def test_csv_keeps_every_digit():
