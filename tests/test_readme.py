@@ -72,7 +72,7 @@ def test_readme_tool_commands_run(workplace, monkeypatch):
             words.pop(0)
         if words[0] != "python" or not words[1].startswith("tools/"):
             continue
-        name, given = Path(words[1]).stem, [word for word in words[2:] if word not in ("3", "4", "5")]  # two seeds do
+        name, given = Path(words[1]).stem, [word for word in words[2:] if word not in tuple("2345")]  # one seed does
         extra = {
             "train": [word for key, value in SMALL.items() if key not in given for word in (key, value)],
             "analyze": ["--resamples", "5"],
