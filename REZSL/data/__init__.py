@@ -1,6 +1,7 @@
 """Data: the xlsa17 files, images and features, transforms, samplers, word vectors, the demo data set."""
 
-from .build import Data, build_data
+from .build import Data, build_data, check_data
+from .finding import Finding
 from .images import ZSLDataset, find_images
 from .samplers import EpisodicBatchSampler, RandomBatchSampler
 from .semantics import load_attribute_embeddings
@@ -10,11 +11,13 @@ from .transforms import build_transform
 __all__ = [
     "Data",
     "EpisodicBatchSampler",
+    "Finding",
     "RandomBatchSampler",
     "ZSLDataset",
     "ZSLSplit",
     "build_data",
     "build_transform",
+    "check_data",
     "find_images",
     "load_attribute_embeddings",
     "load_split",

@@ -53,6 +53,12 @@ class XlsaFiles:
         """The ids of the classes that ``part`` has images of, ascending."""
         return np.unique(self.class_of[self.images(part)]) if self.class_of is not None else np.empty(0, np.int64)
 
+    def used_classes(self) -> np.ndarray:
+        """The ids of the classes in trainval or test_unseen that have a signature, ascending."""
+        count = 0 if self.signatures is None else len(self.signatures)
+        used = np.union1d(self.classes("trainval"), self.classes("test_unseen"))
+        return used[(used >= 0) & (used < count)]
+
     def class_title(self, class_id: int) -> str:
         """How messages call a class: its number in the file and its name."""
         named = 0 <= class_id < len(self.class_names)
@@ -135,8 +141,7 @@ def _signature_contradictions(files: XlsaFiles) -> Iterator[str]:
     signatures = files.signatures
     if signatures is None:
         return
-    used = np.union1d(files.classes("trainval"), files.classes("test_unseen"))
-    used = used[(used >= 0) & (used < len(signatures))]
+    used = files.used_classes()
     for bad, what in ((~np.isfinite(signatures).all(1), "NaN or infinity"), (~signatures.any(1), "only zeros")):
         bad = used[bad[used]]
         if len(bad):
