@@ -181,11 +181,12 @@ def _duplicates_across(first: str, second: str, pairs: Sequence[str], size: int)
 
 
 def _leaks(files: XlsaFiles, part: str) -> list[Finding]:
-    """What ``train_loc`` or ``val_loc`` holds beside images of trainval."""
+    """What ``train_loc`` or ``val_loc`` holds outside trainval."""
     images = files.images(part)
     where = f"{files.splits_path}: of the {len(images)} images of {part}_loc"
-    unseen, seen = (np.intersect1d(images, files.images(test)) for test in ("test_unseen", "test_seen"))
-    nowhere = np.setdiff1d(images, np.concatenate([files.images(other) for other in PARTS]))
+    outside = np.setdiff1d(images, files.images("trainval"))
+    seen, unseen = (np.intersect1d(outside, files.images(test)) for test in ("test_seen", "test_unseen"))
+    nowhere = np.setdiff1d(outside, np.concatenate([seen, unseen]))
     findings = []
     if len(unseen):
         message = f"{where}, {len(unseen)} are in test_unseen_loc: unseen classes would be trained on; mend the file"

@@ -106,7 +106,7 @@ def _unit_length(where: str, signatures: np.ndarray) -> list[Finding]:
 
 def _alike(signatures: np.ndarray) -> np.ndarray:
     """Pairs of rows (n, 2) of one direction, to one in a million."""
-    finite = np.nan_to_num(signatures)
+    finite = np.nan_to_num(signatures, posinf=0, neginf=0)
     lengths = np.linalg.norm(finite, axis=1, keepdims=True)
     unit = finite / np.where(lengths, lengths, 1)
     return np.argwhere(np.triu(unit @ unit.T > 1 - 1e-12, 1))
