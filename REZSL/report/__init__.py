@@ -11,11 +11,14 @@ from .analysis import (
 )
 from .analysis_figures import draw_analysis
 from .figures import draw_run
+from .page import render_page, write_page
 from .results import format_results, write_json
+from .runs import Run, read_runs
 from .summary import figures_of, read_results, seeds_table
 from .tables import Table
 
 __all__ = [
+    "Run",
     "Table",
     "attribute_table",
     "class_table",
@@ -28,7 +31,10 @@ __all__ = [
     "format_results",
     "read_attribute_names",
     "read_results",
+    "read_runs",
+    "render_page",
     "seeds_table",
     "summary_table",
     "write_json",
+    "write_page",
 ]

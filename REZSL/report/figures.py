@@ -13,7 +13,7 @@ from REZSL.utils.files import atomic_path
 
 # Okabe and Ito's palette, told apart by the colour-blind
 COLOURS = {"T1": "#0072B2", "H": "#D55E00", "loss": "#000000", "curve": "#0072B2"}
-MARKERS = {"gamma=0": ("o", "#E69F00"), "fixed": ("s", "#009E73"), "oracle": ("*", "#D55E00")}
+MARKERS = {"gamma=0": ("o", "#E69F00"), "fixed": ("s", "#009E73"), "val": ("D", "#CC79A7"), "oracle": ("*", "#D55E00")}
 
 
 def draw_run(folder: str | os.PathLike, history: Sequence[dict[str, Any]], results: Results, title: str) -> None:
