@@ -75,6 +75,7 @@ def test_readme_tool_commands_run(workplace):
             "train": [word for key, value in SMALL.items() if key not in given for word in (key, value)],
             "analyze": ["--resamples", "5"],
             "benchmark": ["--repeats", "2"],
+            "report": [],
         }[name]
         assert load_tool(name).main([*given, *extra]) == 0, command
         ran.append(name)

@@ -73,7 +73,9 @@ def draw_curves(curves: Sequence[tuple[Style, Curve | None, dict[str, dict]]]) -
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     order = [*MARKERS, *named]
-    axes.legend(handles=[named[name] for name in sorted(named, key=order.index)], loc="lower left", fontsize="small")
+    handles = [named[name] for name in sorted(named, key=order.index)]
+    for text in axes.legend(handles=handles, loc="lower left", fontsize="small").get_texts():
+        text.set_parse_math(False)
     return figure
 
 
