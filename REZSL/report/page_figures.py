@@ -105,6 +105,8 @@ def draw_histories(runs: Sequence[tuple[Style, Sequence[dict[str, Any]]]]) -> di
         axes.set_title(title, fontsize="medium", parse_math=False)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if title.startswith("gradient share"):
+            axes.set_ylim(-2, 102)  # so that an idle term looks idle
         axes.grid(alpha=0.3)
     return figures
 
