@@ -10,6 +10,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["REZSL", "REZSL.*"]),
+    package_data={"REZSL.report": ["templates/*"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.3",
@@ -21,10 +22,11 @@ setup(
         "scikit-learn>=1.3",
         "pillow>=9.4",
         "matplotlib>=3.7",
+        "jinja2>=3.1",
         "tqdm",
     ],
     extras_require={
         "timm": ["timm>=1.0.13"],
-        "test": ["pytest>=7", "hypothesis>=6", "ruff", "timm>=1.0.13"],
+        "test": ["pytest>=7", "hypothesis>=6", "ruff", "selenium>=4.11", "timm>=1.0.13"],
     },
 )

@@ -1,10 +1,14 @@
-"""Small data sets in the formats of the real ones."""
+"""Small data sets in the formats of the real ones, and finished runs without a training."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import scipy.io
+import yaml
 from PIL import Image
+
+from REZSL.evaluation import Predictions, bootstrap_intervals, evaluate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -85,3 +89,37 @@ class TinyData:
         vectors = np.random.default_rng(3).normal(size=(len(self.att_splits["att"]), width))
         np.save(folder / f"{self.name}_attribute.npy", vectors)
         return self
+
+
+def make_predictions(seed=0, num_seen=4, num_unseen=3, per_class=6, num_attributes=5, names=None):
+    """Predictions somewhat better than chance; ``names`` of the first classes, where they matter."""
+    rng = np.random.default_rng(seed)
+    signatures = np.random.default_rng(99).random((num_seen + num_unseen, num_attributes))
+    labels = np.repeat(np.arange(len(signatures)), per_class)
+    attributes = signatures[labels] + rng.normal(0, 0.25, (len(labels), num_attributes))
+    given = tuple(names or ())
+    names = given + tuple(f"class_{c}" for c in range(len(given), len(signatures)))
+    return Predictions(attributes, labels, signatures, num_seen, 20.0, names, np.arange(len(labels)))
+
+
+def write_run(folder, seed=0, predictions=None, val_gamma=None, config=None, **said):
+    """Writes the files of a finished run of two epochs and returns the content of its ``results.json``.
+
+    ``config`` are sections of ``config.yaml``, ``said`` goes into ``results.json``; None leaves a key out.
+    """
+    folder = Path(folder)
+    predictions = predictions or make_predictions(seed)
+    predictions.save(folder / "predictions.npz")
+    evaluated = evaluate(predictions, 0.7, val_gamma)
+    intervals = {
+        name: list(ends) for name, ends in bootstrap_intervals(predictions, evaluated, resamples=20, seed=1).items()
+    }
+    results = {"dataset": "TINY", "model": "BasicNet", "seed": seed, "epoch": 2, **evaluated.as_dict()}
+    results = {key: value for key, value in (results | {"intervals": intervals} | said).items() if value is not None}
+    (folder / "results.json").write_text(json.dumps(results))
+    shares = {"gradient_share": {"ce": 0.9, "regression": 0.1}}
+    losses = [{"epoch": n, "lr": 0.1, "loss": 2 / n, "ce": 1.5 / n, "regression": 0.5 / n} | shares for n in (1, 2)]
+    lines = [losses[0], losses[1] | evaluated.as_dict()]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"SEED": seed, "DTYPE": "float32", **(config or {})}))
+    return results

@@ -80,6 +80,7 @@ def test_readme_tool_commands_run(workplace, monkeypatch):
             "study": [word for pair in SMALL.items() for word in pair],
             "summarize": [],
             "check_data": ["DATASETS.WAYS", "2"],
+            "report": [],
         }[name]
         tool = load_tool(name)
         if name == "benchmark":

@@ -11,11 +11,14 @@ from .analysis import (
 )
 from .analysis_figures import draw_analysis
 from .figures import draw_run
+from .page import render_page, write_page
 from .results import format_results, write_json
+from .runs import Run, read_runs
 from .summary import comparison_tidy, comparison_wide, figures_of, read_entry, read_results, seeds_table
 from .tables import Table
 
 __all__ = [
+    "Run",
     "Table",
     "attribute_table",
     "class_table",
@@ -31,7 +34,10 @@ __all__ = [
     "read_attribute_names",
     "read_entry",
     "read_results",
+    "read_runs",
+    "render_page",
     "seeds_table",
     "summary_table",
     "write_json",
+    "write_page",
 ]

@@ -25,9 +25,13 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     digits: int = 4
 
+    def shown(self) -> list[list[str]]:
+        """The rows as text and Markdown show them."""
+        return [[self._show(cell) for cell in row] for row in self.rows]
+
     def text(self) -> str:
         """Columns padded with spaces: words to the left, numbers to the right."""
-        lines = [list(self.header), *([self._show(cell) for cell in row] for row in self.rows)]
+        lines = [list(self.header), *self.shown()]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         words = self._columns_of_words()
         return "\n".join(
@@ -40,7 +44,7 @@ class Table:
 
     def markdown(self) -> str:
         """A GitHub table."""
-        lines = [[cell.replace("|", r"\|") for cell in map(self._show, line)] for line in (self.header, *self.rows)]
+        lines = [[cell.replace("|", r"\|") for cell in line] for line in (self.header, *self.shown())]
         rule = ["---" if word else "---:" for word in self._columns_of_words()]
         return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
 
