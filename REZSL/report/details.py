@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from REZSL.evaluation import Curve, Predictions, confusion_matrix
-from REZSL.evaluation.gzsl import zsl_accuracy
-from REZSL.evaluation.metrics import best_candidates, curve_area, curve_of
+from REZSL.evaluation import Curve, Predictions, confusion_matrix, evaluate_scores
+from REZSL.evaluation.curve import best_candidates
 
 
 @dataclass(frozen=True)
@@ -103,17 +102,17 @@ def class_details(predictions: Predictions, gamma: float) -> Details:
     """Computes the :class:`Details` of ``predictions`` at the calibration ``gamma``."""
     labels, num_seen, num_classes = predictions.labels, predictions.num_seen, len(predictions.signatures)
     seen = np.arange(num_classes) < num_seen
-    candidates = best_candidates(predictions.scores(), seen)
-    curve = curve_of(candidates, labels, seen)
+    scores = predictions.scores()
+    candidates, results = best_candidates(scores, seen), evaluate_scores(scores, labels, seen, gamma)
     of_unseen = ~seen[labels]
     zsl = confusion_matrix(candidates.unseen[of_unseen], labels[of_unseen], num_classes)
     gzsl = confusion_matrix(candidates.predict(gamma), labels, num_classes)
     names = predictions.class_names
     present = np.flatnonzero(gzsl.sum(1))
     return Details(
-        T1=zsl_accuracy(candidates, labels, seen[labels]),
-        AUSUC=curve_area(curve),
-        curve=curve,
+        T1=results.T1,
+        AUSUC=results.AUSUC,
+        curve=results.curve,
         unseen=sorted((_figures(c, gzsl, zsl, names) for c in present[~seen[present]]), key=lambda one: one.zsl),
         seen=sorted((_figures(c, gzsl, None, names) for c in present[seen[present]]), key=lambda one: one.gzsl),
         crossing=gzsl[num_seen:, :num_seen],
