@@ -77,17 +77,9 @@ def test_readme_tool_commands_run(workplace, monkeypatch):
             "train": [word for key, value in SMALL.items() if key not in given for word in (key, value)],
             "analyze": ["--resamples", "5"],
             "benchmark": ["--repeats", "2"],
-            "study": [
-                "DATASETS.WAYS",
-                "4",
-                "DATASETS.SHOTS",
-                "2",
-                "SOLVER.MAX_EPOCH",
-                "1",
-                "DATALOADER.NUM_WORKERS",
-                "0",
-            ],
+            "study": [word for pair in SMALL.items() for word in pair],
             "summarize": [],
+            "check_data": ["DATASETS.WAYS", "2"],
         }[name]
         tool = load_tool(name)
         if name == "benchmark":

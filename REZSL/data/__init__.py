@@ -1,6 +1,7 @@
 """Data: the xlsa17 files, images and features, transforms, samplers, word vectors, the demo data set."""
 
-from .build import Data, build_data, build_validation_data
+from .build import Data, build_data, build_validation_data, check_data
+from .finding import Finding
 from .images import ZSLDataset, find_images
 from .samplers import EpisodicBatchSampler, RandomBatchSampler
 from .semantics import load_attribute_embeddings
@@ -11,12 +12,14 @@ from .validation import validation_split
 __all__ = [
     "Data",
     "EpisodicBatchSampler",
+    "Finding",
     "RandomBatchSampler",
     "ZSLDataset",
     "ZSLSplit",
     "build_data",
     "build_transform",
     "build_validation_data",
+    "check_data",
     "find_images",
     "load_attribute_embeddings",
     "load_split",

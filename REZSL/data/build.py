@@ -15,10 +15,13 @@ from REZSL.utils.errors import ConfigError
 
 from .attribute_groups import attribute_groups
 from .demo import write_demo
+from .doctor import examine
+from .finding import Finding
 from .images import ZSLDataset, check_images, find_images
+from .recorded import XlsaFiles
 from .samplers import EpisodicBatchSampler, RandomBatchSampler, SeededBatches
 from .semantics import embeddings_folder, load_attribute_embeddings
-from .splits import ZSLSplit, load_split
+from .splits import ZSLSplit, load_split, read_xlsa
 from .transforms import build_transform, is_random
 from .validation import validation_split
 
@@ -65,9 +68,7 @@ def build_validation_data(cfg: CfgNode, split: ZSLSplit) -> Data:
 
 
 def _build(cfg: CfgNode, split: ZSLSplit, check_images: bool) -> Data:
-    if is_random(cfg.TEST.DATA_AUG):
-        raise ConfigError(f"TEST.DATA_AUG is {cfg.TEST.DATA_AUG!r}, but a test transform must not be random")
-    train_transform, test_transform = _transform(cfg, cfg.SOLVER.DATA_AUG), _transform(cfg, cfg.TEST.DATA_AUG)
+    train_transform, test_transform = _transforms(cfg)
     log.info(split.summary())
 
     use_features = cfg.DATASETS.INPUT == "features"
@@ -80,17 +81,15 @@ def _build(cfg: CfgNode, split: ZSLSplit, check_images: bool) -> Data:
     batches = SeededBatches(_sampler(cfg, train_set.labels.numpy()))
     test_set = ZSLDataset(test, split.labels[test_indices], test_transform)
 
-    name = cfg.DATASETS.NAME
-    reads_words = cfg.MODEL.META_ARCHITECTURE != "BasicNet" and cfg.MODEL.ATTENTION.EMBEDDING == "w2v"
-    folder = embeddings_folder(cfg.MODEL.ATTENTION.W2V_PATH, Path(cfg.DATASETS.ROOT))
-    needs_groups = cfg.MODEL.LOSS.LAMBDA2 > 0
+    folder = _words_folder(cfg)
+    words = load_attribute_embeddings(folder, cfg.DATASETS.NAME, split.num_attributes) if folder else None
     return Data(
         split=split,
         train_loader=DataLoader(train_set, batch_sampler=batches, **options),
         test_loader=DataLoader(test_set, batch_size=cfg.TEST.IMS_PER_BATCH, **options),
         test_indices=test_indices,
-        attribute_embeddings=load_attribute_embeddings(folder, name, split.num_attributes) if reads_words else None,
-        groups=attribute_groups(name, split.num_attributes, cfg.DATASETS.ATTRIBUTE_GROUPS) if needs_groups else None,
+        attribute_embeddings=words,
+        groups=_groups(cfg, split.num_attributes),
         feature_dim=train.shape[1] if use_features else None,
     )
 
@@ -106,9 +105,54 @@ def _loader_options(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
+def check_data(cfg: CfgNode) -> list[Finding]:
+    """Checks everything of the data that a run with ``cfg`` reads; writes the demo first, as the run would.
+
+    Returns:
+        What was found, problems and sound things; nothing but a mistake in the code raises.
+    """
+    root, name = Path(cfg.DATASETS.ROOT), cfg.DATASETS.NAME
+    if name == "DEMO":
+        write_demo(root)
+    use_features = cfg.DATASETS.INPUT == "features"
+    backbone = cfg.MODEL.BACKBONE
+    weights = (
+        "features" if use_features else "file" if backbone.WEIGHTS else "imagenet" if backbone.PRETRAINED else None
+    )
+    files = read_xlsa(root, name, cfg.DATASETS.SEMANTIC, with_features=use_features)
+    findings = examine(
+        files,
+        name,
+        image_folder=None if use_features else _image_folder(cfg),
+        embeddings_folder=_words_folder(cfg),
+        weights=weights,
+    )
+    return findings + _config_findings(cfg, files)
+
+
+def _config_findings(cfg: CfgNode, files: XlsaFiles) -> list[Finding]:
+    """Keys of ``cfg`` that the data do not allow."""
+    if files.signatures is None or files.class_of is None or not len(files.images("trainval")):
+        return []
+    labels, num_attributes = files.class_of[files.images("trainval")], files.signatures.shape[1]
+    findings = []
+    for build in (lambda: _transforms(cfg), lambda: _sampler(cfg, labels), lambda: _groups(cfg, num_attributes)):
+        try:
+            build()
+        except ConfigError as error:
+            findings.append(Finding("config", "error", str(error)))
+    return findings or [Finding("config", "ok", "transforms, batches and attribute groups suit the data")]
+
+
 def _as_fetched(batch: Any) -> Any:
     """The data set fetches whole batches; there is nothing left to collate."""
     return batch
+
+
+def _transforms(cfg: CfgNode) -> tuple[Any, Any]:
+    if is_random(cfg.TEST.DATA_AUG):
+        raise ConfigError(f"TEST.DATA_AUG is {cfg.TEST.DATA_AUG!r}, but a test transform must not be random")
+    return _transform(cfg, cfg.SOLVER.DATA_AUG), _transform(cfg, cfg.TEST.DATA_AUG)
 
 
 def _transform(cfg: CfgNode, spec: str) -> Any:
@@ -116,14 +160,29 @@ def _transform(cfg: CfgNode, spec: str) -> Any:
 
 
 def _image_paths(cfg: CfgNode, split: ZSLSplit, used: np.ndarray, check: bool) -> list[Path]:
-    name = cfg.DATASETS.NAME
     if not split.image_files:
-        raise ConfigError(f"{name}'s res101.mat lists no image_files: set DATASETS.INPUT features")
-    folder = Path(cfg.DATASETS.IMAGE_ROOT or Path(cfg.DATASETS.ROOT) / name)
-    paths = find_images([split.image_files[i] for i in used], folder)
+        raise ConfigError(f"{cfg.DATASETS.NAME}'s res101.mat lists no image_files: set DATASETS.INPUT features")
+    paths = find_images([split.image_files[i] for i in used], _image_folder(cfg))
     if check:
         check_images(paths)
     return paths
+
+
+def _image_folder(cfg: CfgNode) -> Path:
+    return Path(cfg.DATASETS.IMAGE_ROOT or Path(cfg.DATASETS.ROOT) / cfg.DATASETS.NAME)
+
+
+def _words_folder(cfg: CfgNode) -> Path | None:
+    """Where the word vectors lie, or None where the model reads none."""
+    if cfg.MODEL.META_ARCHITECTURE == "BasicNet" or cfg.MODEL.ATTENTION.EMBEDDING != "w2v":
+        return None
+    return embeddings_folder(cfg.MODEL.ATTENTION.W2V_PATH, cfg.DATASETS.ROOT)
+
+
+def _groups(cfg: CfgNode, num_attributes: int) -> list[list[int]] | None:
+    if cfg.MODEL.LOSS.LAMBDA2 <= 0:
+        return None
+    return attribute_groups(cfg.DATASETS.NAME, num_attributes, cfg.DATASETS.ATTRIBUTE_GROUPS)
 
 
 def _scaled_features(cfg: CfgNode, split: ZSLSplit, used: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -14,14 +15,35 @@ from tqdm import tqdm
 
 from REZSL.utils.errors import DataError, first_line
 
+Answer = TypeVar("Answer")
+
 
 def find_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Path]:
-    """Finds each recorded image under ``folder``: the longest tail of its path that exists there, never outside it.
-
-    ``/their/disk/CUB_200_2011/images/001.A/1.jpg`` is found as ``folder/CUB_200_2011/images/001.A/1.jpg``.
+    """Finds each recorded image under ``folder`` as :func:`locate_images` does, and insists on all of them.
 
     Raises:
         DataError: with the number of images not found and the first of them.
+    """
+    found = locate_images(recorded, folder)
+    missing = [path for path, place in zip(recorded, found, strict=True) if place is None]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(recorded)} images are not under {folder}, the first is recorded as {missing[0]}: "
+            f"complete the folder, or set DATASETS.IMAGE_ROOT"
+        )
+    return found
+
+
+def locate_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Path | None]:
+    """Looks under ``folder`` for the longest tail of each recorded path that exists there, never outside it.
+
+    ``/their/disk/CUB_200_2011/images/001.A/1.jpg`` is found as ``folder/CUB_200_2011/images/001.A/1.jpg``.
+
+    Returns:
+        One path for each of ``recorded``, or None where it is not there.
+
+    Raises:
+        DataError: there is no ``folder``.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -38,22 +60,14 @@ def find_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Path
         tails = (folder.joinpath(*parts[i:]) for i in range(len(parts) + 1))
         return [tail for tail in tails if tail.is_dir()]
 
-    found, missing = [], []
+    found = []
     for path in recorded:
         parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
         if ".." in parts:  # only what follows the last '..' can be a tail inside the folder
             parts = parts[len(parts) - parts[::-1].index("..") :]
         name = parts.pop() if parts else ""
         place = next((d for d in directories(tuple(parts)) if name in names_in(d)), None)
-        if place is None:
-            missing.append(path)
-        else:
-            found.append(place / name)
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(recorded)} images are not under {folder}, the first is recorded as {missing[0]}: "
-            f"complete the folder, or set DATASETS.IMAGE_ROOT"
-        )
+        found.append(None if place is None else place / name)
     return found
 
 
@@ -73,21 +87,28 @@ def check_images(paths: Sequence[str | os.PathLike]) -> None:
         DataError: with the number of damaged images and the first of them.
     """
 
-    def complaint(path: str | os.PathLike) -> str | None:
-        try:
-            with Image.open(path) as image:
-                image.draft("RGB", (1, 1))  # JPEG: read all the data, but decode at 1/8 size
-                image.load()
-        except Exception as error:
-            return f"{path} ({first_line(error)})"
-        return None
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        answers = pool.map(complaint, paths, chunksize=64)
-        bar = tqdm(answers, total=len(paths), desc="checking images", unit=" images", disable=None, leave=False)
-        damaged = [answer for answer in bar if answer]
+    problems = map_images(decoding_problem, paths)
+    damaged = [f"{path} ({problem})" for path, problem in zip(paths, problems, strict=True) if problem]
     if damaged:
         raise DataError(f"{len(damaged)} of {len(paths)} images do not decode, the first is {damaged[0]}")
+
+
+def decoding_problem(file: str | os.PathLike | BinaryIO) -> str | None:
+    """Decodes an image coarsely and returns what is wrong with it, if anything, in one line."""
+    try:
+        with Image.open(file) as image:
+            image.draft("RGB", (1, 1))  # JPEG: read all the data, but decode at 1/8 size
+            image.load()
+    except Exception as error:  # Pillow raises many kinds for damaged files
+        return first_line(error)
+    return None
+
+
+def map_images(function: Callable[[Any], Answer], paths: Sequence[str | os.PathLike]) -> list[Answer]:
+    """Calls ``function`` on every path, in parallel and behind a progress bar; returns its answers in order."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        answers = pool.map(function, paths, chunksize=64)
+        return list(tqdm(answers, total=len(paths), desc="checking images", unit=" images", disable=None, leave=False))
 
 
 class ZSLDataset(Dataset):
