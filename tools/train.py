@@ -6,6 +6,7 @@ python tools/train.py --config-file runs/demo/config.yaml --eval-only MODEL.WEIG
 """
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Collection, Sequence
@@ -15,9 +16,18 @@ from typing import NamedTuple
 import torch
 from yacs.config import CfgNode
 
-from REZSL.config import load_config
+from REZSL.config import differences, load_config
 from REZSL.data import Data, build_data, build_validation_data
-from REZSL.engine import RunFolder, Selected, Trainer, load_checkpoint, load_model_state, next_free, predict_split
+from REZSL.engine import (
+    RunFolder,
+    Selected,
+    Trainer,
+    load_checkpoint,
+    load_model_state,
+    newest_checkpoint,
+    next_free,
+    predict_split,
+)
 from REZSL.evaluation import Predictions, Results, bootstrap_intervals, evaluate
 from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling
 from REZSL.report import draw_run, format_results, read_results, seeds_table, write_json
@@ -30,6 +40,10 @@ from REZSL.utils.seeding import seed_everything
 
 log = logging.getLogger("REZSL.train")
 
+FREE_KEYS = {  # a run may go on with another value: the results do not depend on them
+    "OUTPUT_DIR", "PRETRAINED_MODELS", "MODEL.DEVICE", "DATASETS.ROOT", "DATASETS.IMAGE_ROOT", "DATASETS.CHECK_IMAGES",
+    "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.CHECKPOINT_MINUTES", "SOLVER.KEEP_CHECKPOINTS",
+}  # fmt: skip
 SCORES = {  # by which an epoch is kept; None: the last
     "last": None,
     "oracle": lambda results: results.gzsl["oracle"].H,
@@ -45,42 +59,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHT without training")
     parser.add_argument("--protocol", choices=("test", "val"), help="the same as TEST.PROTOCOL")
     parser.add_argument("--seeds", nargs="+", metavar="N", help="a run of each, in OUTPUT_DIR/seed_N")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in OUTPUT_DIR, if there is one")
+    parser.add_argument("--accept-changes", action="store_true", help="--resume although the config has changed")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys that go before the file")
     args = parser.parse_intermixed_args(argv)
-    return run_command(lambda: _run(args), stopped="stopped; what is in the run folder stays")
+    hint = "" if args.seeds else " with --resume"
+    return run_command(lambda: _run(args), stopped=f"stopped, and saved what was done: the same command{hint} goes on")
 
 
 def _run(args: argparse.Namespace) -> None:
     seeds, overrides = leading_seeds(args.seeds) if args.seeds else ([], [])
     overrides += [*args.overrides, *(("TEST.PROTOCOL", args.protocol) if args.protocol else ())]
-    if not seeds:
-        run(load_config(args.config_file, overrides), args.eval_only)
-    elif args.eval_only:
-        raise ConfigError("--eval-only evaluates one checkpoint: leave --seeds out")
+    if args.eval_only and (seeds or args.resume):
+        raise ConfigError("--eval-only evaluates one checkpoint: leave --seeds and --resume out")
+    if seeds:
+        run_seeds(args.config_file, overrides, seeds, args.accept_changes)
     else:
-        run_seeds(args.config_file, overrides, seeds)
+        run(load_config(args.config_file, overrides), args.eval_only, args.resume, args.accept_changes)
 
 
-def run_seeds(config_file: str, overrides: Sequence[str], seeds: Sequence[int]) -> list[dict]:
+def run_seeds(
+    config_file: str, overrides: Sequence[str], seeds: Sequence[int], accept_changes: bool = False
+) -> list[dict]:
     """Runs the experiment once a seed, in OUTPUT_DIR/seed_N, and returns the content of each ``results.json``.
 
-    A run that is finished is not repeated, and one that was interrupted starts again: the same command, given once
-    more, does what is missing.
-
-    Raises:
-        RunError: a finished run had another config.
+    A run that is finished is not repeated, and one that was stopped goes on: the same command, given once more, does
+    what is missing.
     """
     whole = load_config(config_file, overrides)
     paths = {seed: Path(whole.OUTPUT_DIR) / f"seed_{seed}" for seed in seeds}
     for seed, path in paths.items():
         own = {"SEED": seed, "SOLVER.SEED": seed, "OUTPUT_DIR": path}
         cfg = load_config(config_file, [*_without(overrides, own), *(str(x) for pair in own.items() for x in pair)])
-        folder = RunFolder(path, cfg.LOG_FILE_NAME, cfg.MODEL_FILE_NAME)
-        if not folder.results.exists():
-            folder.clear()
-            run(cfg)
-        elif differing := _difference(load_config(folder.config), cfg):
-            raise RunError(f"{path} holds a run of another config ({differing}): set another OUTPUT_DIR")
+        run(cfg, resume=True, accept_changes=accept_changes)
     setup_logging()
     results = [read_results(path) for path in paths.values()]
     table = seeds_table(results)
@@ -94,35 +105,50 @@ def _without(overrides: Sequence[str], keys: Collection[str]) -> list[str]:
     return [word for pair in pairs if pair[0] not in keys for word in pair]
 
 
-def _difference(a: CfgNode, b: CfgNode, prefix: str = "") -> str:
-    """Names the first key whose value differs, with both values; empty where none does."""
-    for key, value in a.items():
-        if isinstance(value, CfgNode):
-            if found := _difference(value, b[key], f"{prefix}{key}."):
-                return found
-        elif value != b[key]:
-            return f"{prefix}{key} {value!r}, now {b[key]!r}"
-    return ""
+def run(cfg: CfgNode, eval_only: bool = False, resume: bool = False, accept_changes: bool = False) -> None:
+    """Does what ``cfg`` says, in its run folder.
 
-
-def run(cfg: CfgNode, eval_only: bool = False) -> Results:
-    """Does what ``cfg`` says, in its run folder, and returns the results of the selected epoch."""
+    Args:
+        cfg: the configuration.
+        eval_only: evaluate MODEL.WEIGHT without training.
+        resume: go on with the run in OUTPUT_DIR, where there is one that is not finished.
+        accept_changes: go on although the run had another config.
+    """
     if eval_only and not cfg.MODEL.WEIGHT:
         raise ConfigError("--eval-only needs MODEL.WEIGHT, the checkpoint to evaluate")
     folder = _folder(cfg, eval_only)
     device = resolve_device(cfg.MODEL.DEVICE)
-    folder.claim(cfg.dump())
+    if resume and folder.holds_a_run():
+        _check_drift(cfg, folder, accept_changes)
+        if folder.results.exists():
+            log.info("%s is finished already", folder.path)
+            return
+        folder.write_config(cfg.dump())
+    else:
+        folder.claim(cfg.dump())
     setup_logging(folder.log)
     data = build_data(cfg)
     if eval_only:
         selected, choice = _evaluate_only(cfg, data, device), None
     elif cfg.TEST.PROTOCOL == "val":
-        choice = _choose(cfg, build_validation_data(cfg, data.split), folder.validation, device)
+        choice = _choose(cfg, data, folder.validation, device)
         selected = _train(cfg, data, folder, device, "last", choice)
     else:
         selected, choice = _train(cfg, data, folder, device, cfg.TEST.SELECT), None
     _report(cfg, folder, selected, choice)
-    return selected.results
+
+
+def _check_drift(cfg: CfgNode, folder: RunFolder, accept_changes: bool) -> None:
+    """A run goes on with the config it had; keys that change where and how, but not what, may differ."""
+    changed = differences(load_config(folder.config), cfg)
+    changed = {key: values for key, values in changed.items() if key not in FREE_KEYS}
+    told = "; ".join(f"{key} {old!r}, now {new!r}" for key, (old, new) in changed.items())
+    if changed and not accept_changes:
+        raise RunError(
+            f"{folder.path} holds a run of another config ({told}): set another OUTPUT_DIR, or add --accept-changes"
+        )
+    if changed:
+        log.warning("going on with another config: %s", told)
 
 
 class Choice(NamedTuple):
@@ -136,12 +162,16 @@ class Choice(NamedTuple):
 
 def _choose(cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device) -> Choice:
     """Trains on the training classes and chooses epoch and gamma on the validation classes: no test image is read."""
+    if folder.choice.exists():
+        return Choice(**json.loads(folder.choice.read_text(encoding="utf-8")))
     log.info("validation: epoch by %s, gamma by H", cfg.TEST.VAL_METRIC)
     folder.path.mkdir(exist_ok=True)
+    data = build_validation_data(cfg, data.split)
     selected = _train(cfg, data, folder, device, cfg.TEST.VAL_METRIC)
     best = selected.results.gzsl["oracle"]  # of the validation classes, whose labels are there to choose by
     choice = Choice(selected.epoch, best.gamma, selected.results.AUSUC, best.H)
     draw_run(folder.figures, folder.history, selected.results, f"{_label(cfg)} on validation classes")
+    write_json(folder.choice, choice._asdict())
     log.info("validation chose epoch %d and gamma %.3f (H %.1f there)", choice.epoch, choice.gamma, 100 * choice.H)
     return choice
 
@@ -169,9 +199,15 @@ def _train(
         dtype=getattr(torch, cfg.DTYPE),
         eval_period=choice.epoch if choice else cfg.TEST.PERIOD,
         checkpoint_period=cfg.SOLVER.CHECKPOINT_PERIOD,
+        checkpoint_minutes=cfg.SOLVER.CHECKPOINT_MINUTES,
+        keep=cfg.SOLVER.KEEP_CHECKPOINTS,
         score=SCORES[score],
         config_text=cfg.dump(),
     )
+    if (unfinished := newest_checkpoint(folder.last)) is not None:
+        trainer.go_on(unfinished)
+        log.info("going on after %d steps of epoch %d", trainer.step, trainer.epoch + 1)
+        return trainer.train()
     return trainer.train(_resume(cfg, start, trainer) if start else 0)
 
 

@@ -89,6 +89,8 @@ _C.SOLVER.STEPS = 10  # epochs between steps
 _C.SOLVER.WARMUP_EPOCHS = 0.0  # epochs of linear warm-up, fractions allowed
 _C.SOLVER.DATA_AUG = "resize_random_crop"  # training transform, parts joined by +
 _C.SOLVER.CHECKPOINT_PERIOD = 1  # epochs between writes of last.pth (always written at the end)
+_C.SOLVER.CHECKPOINT_MINUTES = 0.0  # minutes between further writes, in the middle of an epoch too; 0: none
+_C.SOLVER.KEEP_CHECKPOINTS = 1  # older ones that stay: last-1.pth, last-2.pth, ...
 _C.SOLVER.RESUME_OPTIM = False  # with MODEL.WEIGHT: take the optimiser's state too
 _C.SOLVER.RESUME_SCHED = False  # with MODEL.WEIGHT: take the schedule's position and the epoch too
 _C.SOLVER.SEED = 214  # the same as SEED; setting one sets both
@@ -151,6 +153,8 @@ NON_NEGATIVE = (
     "DATALOADER.NUM_WORKERS",
     "DATALOADER.N_BATCH",
     "SOLVER.BIAS_LR_FACTOR",
+    "SOLVER.CHECKPOINT_MINUTES",
+    "SOLVER.KEEP_CHECKPOINTS",
     "SOLVER.WEIGHT_DECAY",
     "SOLVER.WEIGHT_DECAY_BIAS",
     "SOLVER.MOMENTUM",

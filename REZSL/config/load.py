@@ -48,6 +48,12 @@ def load_config(config_file: str | os.PathLike | None = None, overrides: Sequenc
     return cfg
 
 
+def differences(a: CfgNode, b: CfgNode) -> dict[str, tuple[Any, Any]]:
+    """Returns the keys whose values differ, with both values."""
+    ours, theirs = dict(_leaves(a)), dict(_leaves(b))
+    return {key: (value, theirs[key]) for key, value in ours.items() if value != theirs[key]}
+
+
 def _read_yaml(path: str | os.PathLike) -> dict:
     path = Path(path)
     if path.suffix not in (".yaml", ".yml"):

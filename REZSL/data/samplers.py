@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -16,16 +17,23 @@ BATCH_STREAM, IMAGE_STREAM = 0, 1  # which of a seed's independent streams
 
 
 class _EpochSampler(Sampler[list]):
-    """Yields ``num_batches`` batches; ``set_epoch`` chooses which epoch's."""
+    """Yields ``num_batches`` batches; ``set_epoch`` chooses which epoch's, and where in it to start."""
 
     def __init__(self, num_batches: int, seed: int) -> None:
         self.num_batches = num_batches
         self.seed = seed
-        self.epoch = 0
+        self.epoch = self.start = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Makes the next iteration that of ``epoch`` (0-based)."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Makes the next iteration that of ``epoch`` (0-based), without its first ``start`` batches."""
+        self.epoch, self.start = epoch, start
+
+    def __iter__(self) -> Iterator[list]:
+        return islice(self.batches(), self.start, None)
+
+    def batches(self) -> Iterator[list]:
+        """All batches of the epoch."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return self.num_batches
@@ -73,7 +81,8 @@ class EpisodicBatchSampler(_EpochSampler):
         self._members = torch.from_numpy(members)
         self._counts = torch.from_numpy(counts)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def batches(self) -> Iterator[list[int]]:
+        """All batches of the epoch."""
         generator = self._generator(BATCH_STREAM)
         for _ in range(self.num_batches):
             yield [i for _ in range(self.episodes_per_batch) for i in self._episode(generator)]
@@ -104,7 +113,8 @@ class RandomBatchSampler(_EpochSampler):
             raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
         self.num_samples, self.batch_size = num_samples, batch_size
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def batches(self) -> Iterator[list[int]]:
+        """All batches of the epoch."""
         generator = self._generator(BATCH_STREAM)
         waiting: list[int] = []
         for _ in range(self.num_batches):
@@ -115,23 +125,26 @@ class RandomBatchSampler(_EpochSampler):
 
 
 class SeededBatches(Sampler[list]):
-    """Pairs every image number of ``batches`` with a seed for its augmentation.
+    """Pairs every image number of a ``sampler``'s batches with a seed for its augmentation.
 
     So what an image looks like does not depend on which worker loads it, or on how many there are.
     """
 
-    def __init__(self, batches: _EpochSampler) -> None:
-        self.batches = batches
+    def __init__(self, sampler: _EpochSampler) -> None:
+        self.sampler = sampler
 
-    def set_epoch(self, epoch: int) -> None:
-        """Passes ``epoch`` on to the sampler inside."""
-        self.batches.set_epoch(epoch)
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Passes both on to the sampler inside."""
+        self.sampler.set_epoch(epoch, start)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.sampler)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        generator = self.batches._generator(IMAGE_STREAM)
-        for batch in self.batches:
+        return islice(self._pairs(), self.sampler.start, None)
+
+    def _pairs(self) -> Iterator[list[tuple[int, int]]]:
+        generator = self.sampler._generator(IMAGE_STREAM)
+        for batch in self.sampler.batches():
             seeds = torch.randint(2**62, (len(batch),), generator=generator).tolist()
             yield list(zip(batch, seeds, strict=True))

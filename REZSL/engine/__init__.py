@@ -1,6 +1,6 @@
 """The training loop, prediction, checkpoints and the run folder, over built objects."""
 
-from .checkpoint import load_checkpoint, load_model_state, save_checkpoint
+from .checkpoint import load_checkpoint, load_model_state, newest_checkpoint, save_checkpoint
 from .predict import predict, predict_split
 from .run_folder import RunFolder, next_free
 from .trainer import Selected, Trainer
@@ -11,6 +11,7 @@ __all__ = [
     "Trainer",
     "load_checkpoint",
     "load_model_state",
+    "newest_checkpoint",
     "next_free",
     "predict",
     "predict_split",

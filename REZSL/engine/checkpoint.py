@@ -1,5 +1,6 @@
 """Checkpoints: tensors and plain values, written whole or not at all, read with ``weights_only``."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,43 @@ import torch
 from REZSL.utils.errors import DataError, first_line
 from REZSL.utils.files import atomic_path
 
+log = logging.getLogger(__name__)
 
-def save_checkpoint(path: str | os.PathLike, **content: Any) -> None:
-    """Writes ``content`` (state dicts, tensors, plain values) to ``path``; an old file stays until the new is whole."""
+
+def save_checkpoint(path: str | os.PathLike, keep: int = 0, **content: Any) -> None:
+    """Writes ``content`` (state dicts, tensors, plain values) to ``path``; an old file stays until the new is whole.
+
+    Args:
+        path: a ``.pth`` file.
+        keep: so many older ones stay, as ``last-1.pth`` (the newest of them), ``last-2.pth``, ...
+        **content: what :func:`load_checkpoint` gives back.
+    """
+    path = Path(path)
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
+        names = [path, *(path.with_stem(f"{path.stem}-{n}") for n in range(1, keep + 1))]
+        for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
+            if newer.exists():
+                os.replace(newer, older)
+
+
+def newest_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Reads ``path``, or the newest older one (``last-1.pth``, ...) that is whole; None where there is none at all.
+
+    Raises:
+        DataError: there are checkpoints, and none can be read.
+    """
+    older = sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"), key=lambda p: int(p.stem.rsplit("-", 1)[1]))
+    candidates, problem = [p for p in (path, *older) if p.exists()], None
+    for candidate in candidates:
+        try:
+            return load_checkpoint(candidate)
+        except DataError as error:
+            problem = problem or error
+            log.warning("%s; trying an older one", error)
+    if problem:
+        raise problem
+    return None
 
 
 def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:

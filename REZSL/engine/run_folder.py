@@ -26,6 +26,7 @@ class RunFolder:
         self.last = self.path / "last.pth"
         self.best = self.path / (model_name or "best.pth")
         self.predictions = self.path / "predictions.npz"
+        self.choice = self.path / "choice.json"
         self.results = self.path / "results.json"
         self.figures = self.path / "figures"
         self.history: list[dict[str, Any]] = []
@@ -49,24 +50,25 @@ class RunFolder:
         if self.holds_a_run():
             raise RunError(
                 f"OUTPUT_DIR {self.path} already holds a run, which is never overwritten: "
-                f"set OUTPUT_DIR {next_free(self.path)}, or move the folder away"
+                f"go on with it by --resume, set OUTPUT_DIR {next_free(self.path)}, or move the folder away"
             )
+        self.write_config(config_text)
+
+    def write_config(self, config_text: str) -> None:
+        """Makes the folder, where need be, and writes ``config.yaml``; raises ``RunError`` where it cannot."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_text(self.config, config_text)
         except OSError as error:
             raise RunError(f"OUTPUT_DIR {self.path} cannot be written: {error.strerror}") from None
 
-    def clear(self) -> None:
-        """Removes what an unfinished run left, so that it can start again; nothing that is not a run's."""
-        made = (self.config, self.log, self.metrics, self.last, self.best, self.predictions, self.results)
-        for file in made:
-            file.unlink(missing_ok=True)
-            (self.path / "val" / file.name).unlink(missing_ok=True)
-
     def add_metrics(self, line: dict[str, Any]) -> None:
         """Adds ``line`` to ``metrics.jsonl``, which is written anew as a whole."""
-        self.history.append(line)
+        self.write_metrics([*self.history, line])
+
+    def write_metrics(self, history: list[dict[str, Any]]) -> None:
+        """Makes ``history`` the lines of ``metrics.jsonl``."""
+        self.history = list(history)
         write_text(self.metrics, "".join(json.dumps(each) + "\n" for each in self.history))
 
 

@@ -15,8 +15,9 @@ from REZSL.evaluation import Predictions, Results
 from REZSL.utils.errors import DataError, RunError, first_line
 from REZSL.utils.seeding import random_states, restore_random_states
 
-from .checkpoint import save_checkpoint
+from .checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from .run_folder import RunFolder
+from .stopping import StopRequest, stop_requests
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ class Trainer:
         dtype: precision of the forward pass; float16 scales the loss.
         eval_period: epochs between evaluations; the last epoch is always evaluated.
         checkpoint_period: epochs between writes of ``last.pth``; the last epoch is always written.
+        checkpoint_minutes: also write it after so many minutes, in the middle of an epoch; 0: never.
+        keep: older checkpoints (``last-1.pth``, ...) that stay.
         score: the epoch with the highest, the first of several, is selected; None: the last.
         config_text: written into the checkpoints.
     """
@@ -65,6 +68,8 @@ class Trainer:
         dtype: torch.dtype = torch.float32,
         eval_period: int = 1,
         checkpoint_period: int = 1,
+        checkpoint_minutes: float = 0.0,
+        keep: int = 0,
         score: Callable[[Results], float] | None = None,
         config_text: str = "",
     ) -> None:
@@ -72,9 +77,14 @@ class Trainer:
         self.loader, self.evaluate, self.folder = loader, evaluate, folder
         self.epochs, self.device, self.dtype = epochs, device, dtype
         self.eval_period, self.checkpoint_period, self.score = eval_period, checkpoint_period, score
-        self.config_text = config_text
+        self.checkpoint_minutes, self.keep, self.config_text = checkpoint_minutes, keep, config_text
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self.selected: Selected | None = None
+        self.best_score = float("-inf")
+        self.epoch = self.step = 0  # where the training is: epochs done, and steps done of the one under way
+        self.sums: dict[str, torch.Tensor] = {}  # of the losses over those steps
+        self.shares: dict[str, float] = {}
+        self.saved_at = time.monotonic()
 
     def resume(self, state: dict, optimizer: bool, schedule: bool) -> int:
         """Takes over the state of an earlier training (``last.pth``) and returns the epoch to start from.
@@ -110,60 +120,113 @@ class Trainer:
             raise DataError(f"the training cannot go on from this checkpoint: {first_line(error)}") from None
         return state["epoch"] if schedule else 0
 
-    def train(self, start_epoch: int = 0) -> Selected:
-        """Trains from ``start_epoch`` (0-based) to the end and returns the selected epoch."""
-        for epoch in range(start_epoch, self.epochs):
-            started = time.perf_counter()
-            line = {"epoch": epoch + 1, **self._train_epoch(epoch)}
-            trained = time.perf_counter()
-            is_last = epoch + 1 == self.epochs
-            if is_last or (epoch + 1) % self.eval_period == 0:
-                predictions, results = self.evaluate()
-                line |= results.as_dict()
-                if self._is_selected(results, is_last):
-                    self.selected = Selected(epoch + 1, predictions, results)
-                    save_checkpoint(
-                        self.folder.best, model=self.model.state_dict(), epoch=epoch + 1, config=self.config_text
-                    )
-            if is_last or (epoch + 1) % self.checkpoint_period == 0:
-                self._save_last(epoch + 1)
-            self.folder.add_metrics(line)
-            self._log(line, trained - started, time.perf_counter() - trained)
-        return self.selected
+    def go_on(self, state: dict) -> None:
+        """Takes over all of a checkpoint of this very training, so that it goes on as if it had never stopped.
 
-    def _train_epoch(self, epoch: int) -> dict[str, float]:
-        """Trains one epoch and returns its line of metrics.
+        Raises:
+            DataError: as of :meth:`resume`.
+        """
+        load_model_state(self.model, state["model"], self.folder.last)
+        self.resume(state, optimizer=True, schedule=True)
+        self.epoch, self.step, self.shares = state["epoch"], state["step"], state["shares"]
+        self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self.folder.write_metrics(state["history"])
+        if self.folder.best.exists():
+            self.best_score = load_checkpoint(self.folder.best)["score"]
+
+    def train(self, start_epoch: int | None = None) -> Selected:
+        """Trains to the end and returns the selected epoch.
+
+        SIGTERM and SIGINT end it after the step under way, once ``last.pth`` is written.
+
+        Args:
+            start_epoch: 0-based; None: where :meth:`go_on` left the training, or the start.
+
+        Raises:
+            Stopped: after such a signal.
+            RunError: the loss is not finite.
+        """
+        self.epoch = self.epoch if start_epoch is None else start_epoch
+        with stop_requests() as stop:
+            while self.epoch < self.epochs:
+                started = time.perf_counter()
+                line = {"epoch": self.epoch + 1, **self._train_epoch(stop)}
+                trained = time.perf_counter()
+                self._end_epoch(line)
+                self._log(line, trained - started, time.perf_counter() - trained)
+                if self.epoch < self.epochs and stop.signal_number is not None:
+                    self._save_last()
+                    stop.check()
+        return self.selected or self._selected_again()
+
+    def _train_epoch(self, stop: StopRequest) -> dict[str, float]:
+        """Trains one epoch, or what is left of it, and returns its line of metrics.
 
         These are the last learning rate, the means of the loss and of each of its terms, and, at the first step, the
         terms' shares of the gradient norm: a term whose share is near 0 is idle.
         """
         self.model.train()
         self.criterion.train()
-        self.loader.batch_sampler.set_epoch(epoch)
-        sums: dict[str, torch.Tensor] = {}
-        bar = tqdm(self.loader, desc=f"epoch {epoch + 1}/{self.epochs}", leave=False, disable=None)
-        for step, (inputs, labels) in enumerate(bar, 1):
-            inputs, labels = (x.to(self.device, non_blocking=True) for x in (inputs, labels))
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                output = self.model(inputs)
-            terms = self.criterion(output, labels)
-            loss = self.criterion.total(terms)
-            if step == 1:
-                shares = self._gradient_shares(terms)
+        total = len(self.loader)
+        self.loader.batch_sampler.set_epoch(self.epoch, self.step)
+        description = f"epoch {self.epoch + 1}/{self.epochs}"
+        bar = tqdm(self.loader, desc=description, total=total, initial=self.step, leave=False, disable=None)
+        for inputs, labels in bar:
+            lr = self._train_step(inputs, labels)
+            self.step += 1
+            if self.device.type == "cpu" or self.step % STEPS_BETWEEN_CHECKS == 0 or self.step == total:
+                _check_finite(self.sums, self.epoch + 1, self.step)
+            if self.step < total and (stop.signal_number is not None or self._is_due()):
+                self._save_last()
+                stop.check()
+        means = {name: value.item() / total for name, value in self.sums.items()}
+        return {"lr": lr, **means, "gradient_share": self.shares}
 
-            self.optimizer.zero_grad(set_to_none=True)
-            self.scaler.scale(loss).backward()
-            self.scaler.step(self.optimizer)  # skipped by float16 while the scaler finds its scale
-            self.scaler.update()
-            lr = self.optimizer.param_groups[0]["lr"]
-            self.schedule.step()
+    def _train_step(self, inputs: torch.Tensor, labels: torch.Tensor) -> float:
+        """Takes one step, adds its losses to ``sums``, and returns the learning rate it took."""
+        inputs, labels = (x.to(self.device, non_blocking=True) for x in (inputs, labels))
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            output = self.model(inputs)
+        terms = self.criterion(output, labels)
+        loss = self.criterion.total(terms)
+        if self.step == 0:
+            self.sums, self.shares = {}, self._gradient_shares(terms)
 
-            for name, value in {"loss": loss, **terms}.items():
-                sums[name] = sums.get(name, 0) + value.detach()
-            if self.device.type == "cpu" or step % STEPS_BETWEEN_CHECKS == 0 or step == len(self.loader):
-                _check_finite(sums, epoch + 1, step)
-        means = {name: value.item() / len(self.loader) for name, value in sums.items()}
-        return {"lr": lr, **means, "gradient_share": shares}
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)  # skipped by float16 while the scaler finds its scale
+        self.scaler.update()
+        lr = self.optimizer.param_groups[0]["lr"]
+        self.schedule.step()
+        for name, value in {"loss": loss, **terms}.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        return lr
+
+    def _end_epoch(self, line: dict) -> None:
+        """Evaluates where it is time to, keeps the best, and writes what the epoch leaves."""
+        epoch = self.epoch + 1
+        is_last = epoch == self.epochs
+        if is_last or epoch % self.eval_period == 0:
+            predictions, results = self.evaluate()
+            line |= results.as_dict()
+            score = self.score(results) if self.score else float(epoch)
+            if score > self.best_score and (self.score or is_last):
+                self.selected, self.best_score = Selected(epoch, predictions, results), score
+                weights = self.model.state_dict()
+                save_checkpoint(self.folder.best, model=weights, epoch=epoch, score=score, config=self.config_text)
+        self.epoch, self.step, self.sums = epoch, 0, {}
+        self.folder.add_metrics(line)
+        if is_last or epoch % self.checkpoint_period == 0 or self._is_due():
+            self._save_last()
+
+    def _selected_again(self) -> Selected:
+        """Evaluates ``best.pth``, of an epoch before the training went on."""
+        best = load_checkpoint(self.folder.best)
+        self.model.load_state_dict(best["model"])
+        return Selected(best["epoch"], *self.evaluate())
+
+    def _is_due(self) -> bool:
+        return 0 < self.checkpoint_minutes * 60 <= time.monotonic() - self.saved_at
 
     def _gradient_shares(self, terms: dict[str, torch.Tensor]) -> dict[str, float]:
         """The norm of each weighted term's gradient in the model's parameters, divided by the sum of these norms."""
@@ -175,24 +238,25 @@ class Trainer:
             norms[name] = torch.stack([g.float().norm() for g in gradients if g is not None]).norm().item()
         return {name: norm / max(sum(norms.values()), 1e-12) for name, norm in norms.items()}
 
-    def _is_selected(self, results: Results, is_last: bool) -> bool:
-        if self.score is None:
-            return is_last
-        return self.selected is None or self.score(results) > self.score(self.selected.results)
-
-    def _save_last(self, epoch: int) -> None:
+    def _save_last(self) -> None:
         save_checkpoint(
             self.folder.last,
+            keep=self.keep,
             model=self.model.state_dict(),
             criterion=self.criterion.state_dict(),
             optimizer=self.optimizer.state_dict(),
             optimizer_type=type(self.optimizer).__name__,
             schedule=self.schedule.state_dict(),
             scaler=self.scaler.state_dict(),
-            epoch=epoch,
+            epoch=self.epoch,
+            step=self.step,
+            sums=self.sums,
+            shares=self.shares,
+            history=self.folder.history,
             random=random_states(),
             config=self.config_text,
         )
+        self.saved_at = time.monotonic()
 
     def _log(self, line: dict, train_seconds: float, eval_seconds: float) -> None:
         terms = [f"{name} {line[name]:.4f}" for name in ("ce", "regression", "ad", "cpt") if name in line]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 
-from .errors import ConfigError, REZSLError
+from .errors import ConfigError, REZSLError, Stopped
 from .logging import close_logging, setup_logging
 
 log = logging.getLogger(__name__)
@@ -14,11 +14,11 @@ def run_command(action: Callable[[], object], stopped: str = "stopped") -> int:
 
     Args:
         action: the work; whatever it returns is dropped.
-        stopped: what to say after Ctrl-C.
+        stopped: what to say after Ctrl-C or SIGTERM.
 
     Returns:
-        The exit status: 0, 1 (a ``REZSLError`` or ``OSError``, told in one line) or 130 (Ctrl-C). Any other exception
-        is a mistake in the code and passes through.
+        The exit status: 0, 1 (a ``REZSLError`` or ``OSError``, told in one line), 130 (Ctrl-C) or 143 (SIGTERM). Any
+        other exception is a mistake in the code and passes through.
     """
     setup_logging()
     try:
@@ -31,6 +31,9 @@ def run_command(action: Callable[[], object], stopped: str = "stopped") -> int:
     except KeyboardInterrupt:
         log.error(stopped)
         return 130
+    except Stopped as stop:
+        log.error(stopped)
+        return 128 + stop.signal_number
     finally:
         close_logging()
     return 0

@@ -17,6 +17,18 @@ class RunError(REZSLError, RuntimeError):
     """A run that cannot start or go on: folder in use, device missing, loss not finite."""
 
 
+class Stopped(BaseException):
+    """The process was asked to stop and has saved what it had; like KeyboardInterrupt, no error of the code.
+
+    Args:
+        signal_number: the signal that asked.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, to be quoted in one of ours, which have one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from REZSL.engine import load_checkpoint, load_model_state, save_checkpoint
+from REZSL.engine import load_checkpoint, load_model_state, newest_checkpoint, save_checkpoint
 from REZSL.utils.errors import DataError
 
 
@@ -87,3 +87,35 @@ def test_the_model_takes_the_whole_state():
     load_model_state(model, source.state_dict(), "a.pth")
     assert torch.equal(model.weight, source.weight)
     assert torch.equal(model.bias, source.bias)
+
+
+def test_the_newest_whole_checkpoint_is_found(tmp_path):
+    last = tmp_path / "last.pth"
+    assert newest_checkpoint(last) is None
+    for epoch in (1, 2, 3):
+        save_checkpoint(last, keep=2, model={}, epoch=epoch)
+    assert newest_checkpoint(last)["epoch"] == 3
+    last.write_bytes(last.read_bytes()[:50])
+    assert newest_checkpoint(last)["epoch"] == 2
+    last.unlink()
+    assert newest_checkpoint(last)["epoch"] == 2
+    for path in tmp_path.glob("last-*"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"last-1\.pth cannot be read"):
+        newest_checkpoint(last)
+
+
+def test_a_write_that_fails_leaves_every_checkpoint(tmp_path, monkeypatch):
+    last = tmp_path / "last.pth"
+    for epoch in (1, 2):
+        save_checkpoint(last, keep=1, model={}, epoch=epoch)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(content, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(last, keep=1, model={}, epoch=3)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -65,12 +65,3 @@ def test_metrics_are_lines_of_json(tmp_path):
     for n, line in enumerate(lines, 1):
         folder.add_metrics(line)
         assert [json.loads(text) for text in folder.metrics.read_text().splitlines()] == lines[:n] == folder.history
-
-
-def test_clearing_removes_a_runs_files_alone(tmp_path):
-    folder = RunFolder(tmp_path, "own.txt", "own.pth")
-    for name in ("config.yaml", "own.txt", "metrics.jsonl", "last.pth", "own.pth", "predictions.npz", "notes.txt"):
-        (tmp_path / name).touch()
-    folder.clear()
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-    folder.clear()

@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import signal
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from REZSL.data import RandomBatchSampler
-from REZSL.engine import RunFolder, Trainer, load_checkpoint
+from REZSL.engine import RunFolder, Trainer, load_checkpoint, newest_checkpoint
 from REZSL.evaluation import Curve, Results, Row
 from REZSL.modeling import BasicNet, ReMSELoss, ZSLCriterion, ZSLModel, build_backbone
-from REZSL.utils.errors import RunError
+from REZSL.utils.errors import RunError, Stopped
 from REZSL.utils.seeding import restore_random_states
 
 SIGNATURES = torch.rand(4, 5, generator=torch.Generator().manual_seed(1))
@@ -37,7 +38,8 @@ def make_trainer(path, best=(0.1,) * 99, lr_factor=lambda step: 1.0, on_evaluate
     torch.manual_seed(0)
     labels = torch.arange(20) % 4
     data = TensorDataset(SIGNATURES[labels] @ torch.randn(5, 8), labels)
-    loader = DataLoader(data, batch_sampler=RandomBatchSampler(20, 8, BATCHES, seed=3))
+    batches = RandomBatchSampler(20, 8, BATCHES, seed=3)
+    loader = DataLoader(data, batch_sampler=batches, generator=torch.Generator())
     model = ZSLModel(build_backbone("features", feature_dim=8), BasicNet(8, 5))
     criterion = ZSLCriterion(SIGNATURES, ReMSELoss(4, 5, p=0.1, p2=0.5), 20.0, (1.0, 0.5, 0.0, 0.0))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
@@ -100,7 +102,8 @@ def test_last_checkpoint_holds_everything_that_changes(tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.train()
     content = load_checkpoint(tmp_path / "last.pth")
-    parts = {"model", "criterion", "optimizer", "optimizer_type", "schedule", "scaler", "epoch", "random", "config"}
+    parts = {"model", "criterion", "optimizer", "optimizer_type", "schedule", "scaler", "random", "config"}
+    parts |= {"epoch", "step", "sums", "shares", "history"}
     assert set(content) == parts
     assert (content["epoch"], content["config"], content["schedule"]["last_epoch"]) == (2, "A: 1\n", 2 * BATCHES)
     for name, value in trainer.model.state_dict().items():
@@ -232,3 +235,104 @@ def test_gradient_shares_are_those_of_each_term_alone(tmp_path):
         norms[name] = sum(p.grad.square().sum().item() for p in model.parameters() if p.grad is not None) ** 0.5
     expected = {name: norm / sum(norms.values()) for name, norm in norms.items()}
     assert line["gradient_share"] == pytest.approx(expected, rel=1e-4)
+
+
+def stop_after(trainer, steps):
+    """Makes the trainer's process be asked to stop during its ``steps``-th step from now."""
+    left = [steps]
+
+    def count(module, inputs):
+        left[0] -= 1
+        if left[0] == 0:
+            signal.raise_signal(signal.SIGTERM)
+
+    return trainer.model.register_forward_pre_hook(count)
+
+
+def final_state(trainer, selected):
+    content = load_checkpoint(trainer.folder.last)
+    best = load_checkpoint(trainer.folder.best)
+    return content, best, selected.epoch, selected.results.as_dict()
+
+
+def assert_same(a, b):
+    """Equal to the bit, whatever it is made of."""
+    assert type(a) is type(b)
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for pair in zip(a, b, strict=True):
+            assert_same(*pair)
+    else:
+        assert a == b
+
+
+@pytest.mark.parametrize("score", [None, oracle_h])
+@pytest.mark.parametrize("stops", [[1], [2], [3], [4], [8], [1, 1, 1, 1], [2, 3, 2]])
+def test_a_stopped_training_goes_on_as_if_it_had_not(tmp_path, score, stops):
+    """Stopped in the middle of an epoch or at its end, once or often; evaluations depend on the epoch alone."""
+
+    def trainer_in(folder):
+        trainer = make_trainer(tmp_path / folder, epochs=3, score=score)
+        trainer.evaluate = lambda: ("predictions", make_results((0.2, 0.5, 0.1)[trainer.epoch % 3]))
+        return trainer
+
+    whole = trainer_in("whole")
+    expected = final_state(whole, whole.train())
+    for stop in stops:
+        parts = trainer_in("parts")
+        if (state := newest_checkpoint(parts.folder.last)) is not None:
+            torch.manual_seed(17)  # whatever the new process starts with
+            parts.go_on(state)
+        hook = stop_after(parts, stop)
+        with pytest.raises(Stopped):
+            parts.train()
+        hook.remove()
+    parts = trainer_in("parts")
+    parts.go_on(newest_checkpoint(parts.folder.last))
+    selected = parts.train()
+    if score and selected.predictions == "predictions":  # the best epoch may lie before the last stop
+        selected = selected._replace(results=make_results(0.5))
+    assert_same(final_state(parts, selected), expected)
+    assert (tmp_path / "parts/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
+def test_a_stop_after_the_last_step_changes_nothing(tmp_path):
+    trainer = make_trainer(tmp_path, epochs=2)
+    stop_after(trainer, 2 * BATCHES)
+    assert trainer.train().epoch == 2
+
+
+def test_signals_are_as_before_once_training_is_over(tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    trainer = make_trainer(tmp_path)
+    stop_after(trainer, 1)
+    with pytest.raises(Stopped) as stopped:
+        trainer.train()
+    assert stopped.value.signal_number == signal.SIGTERM
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_checkpoints_by_the_clock_and_older_ones(tmp_path, monkeypatch):
+    """A minute a step: every two minutes is every second step, besides the end of each epoch."""
+    clock = [0.0]
+    monkeypatch.setattr("REZSL.engine.trainer.time.monotonic", lambda: clock[0])
+    trainer = make_trainer(tmp_path, epochs=2, checkpoint_minutes=2.0, keep=2)
+    places, save = [], trainer._save_last
+
+    def spy():
+        places.append((trainer.epoch, trainer.step))
+        save()
+
+    monkeypatch.setattr(trainer, "_save_last", spy)
+    trainer.model.register_forward_pre_hook(lambda module, inputs: clock.__setitem__(0, clock[0] + 60))
+    trainer.train()
+    assert places == [(0, 2), (1, 0), (1, 2), (2, 0)]
+    kept = [load_checkpoint(tmp_path / f"last{n}.pth") for n in ("", "-1", "-2")]
+    assert [(c["epoch"], c["step"]) for c in kept] == places[:0:-1]
+    assert sorted(path.name for path in tmp_path.glob("last*")) == ["last-1.pth", "last-2.pth", "last.pth"]

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import signal
 from pathlib import Path
 from statistics import fmean
 
@@ -542,7 +543,7 @@ def test_seeds_may_stand_before_the_keys(tiny, tmp_path):
     [
         (["--seeds", "1", "1"], "--seeds 1 1: a seed comes twice"),
         (["--seeds", "x"], "--seeds x: expected whole numbers >= 0"),
-        (["--seeds", "1", "--eval-only"], "--eval-only evaluates one checkpoint: leave --seeds out"),
+        (["--seeds", "1", "--eval-only"], "--eval-only evaluates one checkpoint: leave --seeds and --resume out"),
     ],
 )
 def test_wrong_seeds_are_told(run, capsys, flags, message):
@@ -672,3 +673,110 @@ def test_the_run_of_a_validation_is_evaluated_again_without_its_row(run, tmp_pat
     assert "--eval-only leaves it out" in capsys.readouterr().out
     del before["gzsl"]["val"]
     assert after["gzsl"] == before["gzsl"]
+
+
+def interrupt_step(monkeypatch, call):
+    """Asks the process to stop, as a batch system would, during the ``call``-th training step from now."""
+    original, calls = train.Trainer._train_step, []
+
+    def step(*arguments):
+        calls.append(1)
+        if len(calls) == call:
+            signal.raise_signal(signal.SIGTERM)
+        return original(*arguments)
+
+    monkeypatch.setattr(train.Trainer, "_train_step", step)
+
+
+LONGER = "SOLVER.MAX_EPOCH 3 DATALOADER.N_BATCH 4 SOLVER.SCHEDULE cosine SOLVER.OPTIMIZER adamw"
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("call", [1, 2, 4, 5, 11])
+def test_a_stopped_run_goes_on_to_the_same_files(run, tmp_path, monkeypatch, capsys, call, workers):
+    """Stopped in an epoch or at its end, and resumed with as many or more loading processes."""
+    options = f"{LONGER} {CROSS_BATCH}"
+    assert run("whole", options, inputs=IMAGES) == 0
+    with monkeypatch.context() as patch:
+        interrupt_step(patch, call)
+        assert run("parts", options, inputs=IMAGES) == 128 + signal.SIGTERM
+    assert "the same command with --resume goes on" in capsys.readouterr().err
+    assert run("parts", options, inputs=IMAGES) == 1
+    assert "already holds a run" in capsys.readouterr().err
+    assert run("parts", f"{options} DATALOADER.NUM_WORKERS {workers}", "--resume", inputs=IMAGES) == 0
+    whole, parts = (tmp_path / name for name in ("whole", "parts"))
+    for name in ("metrics.jsonl", "results.json", "predictions.npz"):
+        assert (whole / name).read_bytes() == (parts / name).read_bytes()
+    assert "going on after" in (parts / "log.txt").read_text()
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("call", [3, 9, 14])
+def test_a_stopped_validation_goes_on(run, tmp_path, monkeypatch, call):
+    """In its first training, at the end of it, and in the second."""
+    assert run("whole", LONGER, *VAL) == 0
+    with monkeypatch.context() as patch:
+        interrupt_step(patch, call)
+        assert run("parts", LONGER, *VAL) == 143
+    assert run("parts", LONGER, *VAL, "--resume") == 0
+    for name in ("metrics.jsonl", "results.json", "val/metrics.jsonl"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_resume_starts_what_is_not_there_and_leaves_what_is_finished(run, tmp_path, capsys):
+    assert run("run", "", "--resume") == 0
+    before = contents(tmp_path / "run")
+    assert run("run", "", "--resume") == 0
+    assert "is finished already" in capsys.readouterr().out
+    assert contents(tmp_path / "run") == before
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_run_goes_on_with_another_config_only_if_told(run, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        interrupt_step(patch, 2)
+        assert run("run", LONGER) == 143
+    before = contents(tmp_path / "run")
+    changed = f"{LONGER} SOLVER.BASE_LR 0.5 MODEL.SCALE 10"
+    assert run("run", changed, "--resume") == 1
+    told = "(MODEL.SCALE 20.0, now 10.0; SOLVER.BASE_LR 0.01, now 0.5): set another OUTPUT_DIR, or add --accept-changes"
+    assert told in capsys.readouterr().err
+    assert contents(tmp_path / "run") == before
+    assert run("run", changed, "--resume", "--accept-changes") == 0
+    assert "going on with another config: MODEL.SCALE 20.0, now 10.0" in capsys.readouterr().err
+    assert load_config(tmp_path / "run" / "config.yaml").MODEL.SCALE == 10
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_damaged_checkpoint_is_passed_over(run, tmp_path, monkeypatch, capsys):
+    assert run("whole", LONGER) == 0
+    with monkeypatch.context() as patch:
+        interrupt_step(patch, 10)
+        assert run("parts", LONGER) == 143
+    last = tmp_path / "parts" / "last.pth"
+    last.write_bytes(last.read_bytes()[:-99])
+    assert run("parts", LONGER, "--resume") == 0
+    assert "last.pth cannot be read" in capsys.readouterr().err
+    assert (tmp_path / "whole/results.json").read_bytes() == (tmp_path / "parts/results.json").read_bytes()
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_full_disk_is_told_and_costs_no_checkpoint(run, tmp_path, monkeypatch, capsys):
+    assert run("whole", LONGER) == 0
+    with monkeypatch.context() as patch:
+        interrupt_step(patch, 6)
+        assert run("parts", LONGER) == 143
+
+    def full(content, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    before = (tmp_path / "parts" / "last.pth").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        assert run("parts", LONGER, "--resume") == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert (tmp_path / "parts" / "last.pth").read_bytes() == before
+    assert run("parts", LONGER, "--resume") == 0
+    assert (tmp_path / "whole/results.json").read_bytes() == (tmp_path / "parts/results.json").read_bytes()
