@@ -94,6 +94,7 @@ def draw_histories(runs: Sequence[tuple[Style, Sequence[dict[str, Any]]]]) -> di
     """
     values = [[(line["epoch"], quantities(line)) for line in history] for _, history in runs]
     titles = dict.fromkeys(title for lines in values for _, line in lines for title in line)
+    longest = max((epoch for lines in values for epoch, _ in lines), default=1)
     figures = {}
     for title in sorted(titles, key=lambda title: KINDS.index(title.split()[0])):
         figures[title] = Figure(figsize=(4, 2.7), layout="constrained")
@@ -104,6 +105,7 @@ def draw_histories(runs: Sequence[tuple[Style, Sequence[dict[str, Any]]]]) -> di
                 axes.plot(*zip(*points, strict=True), style.line, color=style.colour, marker=".")
         axes.set_title(title, fontsize="medium", parse_math=False)
         axes.set_xlabel("epoch")
+        axes.set_xlim(1 - 0.05 * longest, 1.05 * longest)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if title.startswith("gradient share"):
             axes.set_ylim(-2, 102)  # so that an idle term looks idle
