@@ -102,7 +102,8 @@ def test_it_goes_on_with_what_is_missing(command, tmp_path, monkeypatch, capsys)
         path.unlink()
     (tmp_path / "study" / "study.csv").unlink()
     trained = []
-    monkeypatch.setattr(train, "run", lambda cfg, original=train.run: trained.append(cfg.SEED) or original(cfg))
+    original = train._train
+    monkeypatch.setattr(train, "_train", lambda cfg, *rest: trained.append(cfg.SEED) or original(cfg, *rest))
     assert command("mse in_batch", "2", "1 2") == (0, whole)
     assert trained == [2]
 
