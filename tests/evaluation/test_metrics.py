@@ -319,6 +319,17 @@ def test_the_curve_equals_a_fine_grid_up_to_the_grids_error(seed):
     assert seen_unseen_curve(scores, labels, seen).harmonic.max() == pytest.approx(max(p[2] for p in grid), abs=1e-9)
 
 
+@few
+@given(st.integers(0, 2**32 - 1))
+def test_margins_that_differ_by_rounding_move_together(seed):
+    """0.3 - 0.1 is not 0.4 - 0.2: scores in tenths give the points of the same scores times ten."""
+    rng = np.random.default_rng(seed)
+    scores, labels, seen = rng.integers(-9, 9, (30, 5)), np.r_[rng.integers(0, 5, 28), 0, 4], np.arange(5) < 3
+    tenths, whole = (seen_unseen_curve(values, labels, seen) for values in (scores / 10, scores))
+    np.testing.assert_allclose(tenths.seen, whole.seen, atol=1e-12)
+    np.testing.assert_allclose(tenths.unseen, whole.unseen, atol=1e-12)
+
+
 def test_attributes_are_scored_by_scaled_cosine():
     rng = np.random.default_rng(0)
     attributes, signatures, seen = rng.normal(size=(12, 3)), rng.random((4, 3)), np.arange(4) < 2
