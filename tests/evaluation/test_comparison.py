@@ -61,7 +61,8 @@ def test_one_image_a_class_leaves_nothing_to_draw():
 
 
 def test_the_interval_holds_the_difference_also_of_correlations():
-    for d in compare([make(0, 0.2)], [make(1, 0.4)], resamples=60):
+    """Few images a class, and one run far noisier: uncentred, the intervals of some would leave it out."""
+    for d in compare([make(0, 0.05, per_class=3)], [make(1, 0.8, per_class=3)], resamples=60):
         assert d.low < d.mean < d.high, d
 
 
