@@ -61,9 +61,9 @@ def test_one_image_a_class_leaves_nothing_to_draw():
 
 
 def test_the_interval_holds_the_difference_also_of_correlations():
-    """Few images a class, and one run far noisier: uncentred, the intervals of some would leave it out."""
-    for d in compare([make(0, 0.05, per_class=3)], [make(1, 0.8, per_class=3)], resamples=60):
-        assert d.low < d.mean < d.high, d
+    """Few images a class, and one run far noisier: uncentred, some intervals would lie to one side of it."""
+    for d in compare([make(0, 0.05, per_class=3)], [make(1, 0.8, per_class=3)], resamples=200):
+        assert abs((d.low + d.high) / 2 - d.mean) < 0.2 * (d.high - d.low), d
 
 
 def test_a_run_does_not_differ_from_itself():
