@@ -197,6 +197,7 @@ def _train(
         epochs=choice.epoch if choice else cfg.SOLVER.MAX_EPOCH,
         device=device,
         dtype=getattr(torch, cfg.DTYPE),
+        clip_norm=cfg.SOLVER.CLIP_NORM,
         eval_period=choice.epoch if choice else cfg.TEST.PERIOD,
         checkpoint_period=cfg.SOLVER.CHECKPOINT_PERIOD,
         checkpoint_minutes=cfg.SOLVER.CHECKPOINT_MINUTES,

@@ -83,6 +83,7 @@ _C.SOLVER.BIAS_LR_FACTOR = 1.0  # biases learn at BASE_LR times this
 _C.SOLVER.WEIGHT_DECAY = 1e-5  # weight decay of everything but biases
 _C.SOLVER.WEIGHT_DECAY_BIAS = 1e-5  # weight decay of biases
 _C.SOLVER.MOMENTUM = 0.9  # momentum of sgd; beta1 of adamw
+_C.SOLVER.CLIP_NORM = 0.0  # the gradient is scaled down to this norm where it is longer; 0: never
 _C.SOLVER.SCHEDULE = "step"  # step (times GAMMA every STEPS epochs) or cosine (to 0 at MAX_EPOCH)
 _C.SOLVER.GAMMA = 0.1  # factor of the step schedule
 _C.SOLVER.STEPS = 10  # epochs between steps
@@ -154,6 +155,7 @@ NON_NEGATIVE = (
     "DATALOADER.N_BATCH",
     "SOLVER.BIAS_LR_FACTOR",
     "SOLVER.CHECKPOINT_MINUTES",
+    "SOLVER.CLIP_NORM",
     "SOLVER.KEEP_CHECKPOINTS",
     "SOLVER.WEIGHT_DECAY",
     "SOLVER.WEIGHT_DECAY_BIAS",

@@ -46,6 +46,7 @@ class Trainer:
         epochs: length of the training.
         device: where to compute.
         dtype: precision of the forward pass; float16 scales the loss.
+        clip_norm: the gradient is scaled down to this norm where it is longer; 0: never.
         eval_period: epochs between evaluations; the last epoch is always evaluated.
         checkpoint_period: epochs between writes of ``last.pth``; the last epoch is always written.
         checkpoint_minutes: also write it after so many minutes, in the middle of an epoch; 0: never.
@@ -66,6 +67,7 @@ class Trainer:
         epochs: int,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        clip_norm: float = 0.0,
         eval_period: int = 1,
         checkpoint_period: int = 1,
         checkpoint_minutes: float = 0.0,
@@ -75,7 +77,7 @@ class Trainer:
     ) -> None:
         self.model, self.criterion, self.optimizer, self.schedule = model, criterion, optimizer, schedule
         self.loader, self.evaluate, self.folder = loader, evaluate, folder
-        self.epochs, self.device, self.dtype = epochs, device, dtype
+        self.epochs, self.device, self.dtype, self.clip_norm = epochs, device, dtype, clip_norm
         self.eval_period, self.checkpoint_period, self.score = eval_period, checkpoint_period, score
         self.checkpoint_minutes, self.keep, self.config_text = checkpoint_minutes, keep, config_text
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
@@ -194,6 +196,9 @@ class Trainer:
 
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        if self.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], self.clip_norm)
         self.scaler.step(self.optimizer)  # skipped by float16 while the scaler finds its scale
         self.scaler.update()
         lr = self.optimizer.param_groups[0]["lr"]

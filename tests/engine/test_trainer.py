@@ -89,6 +89,26 @@ def test_every_epoch_has_its_own_batches(tmp_path):
     assert not torch.equal(torch.cat(seen[:BATCHES]), torch.cat(seen[BATCHES:]))
 
 
+@pytest.mark.parametrize("clip_norm", [0.0, 0.5, 1e6])
+def test_gradients_are_no_longer_than_told(tmp_path, clip_norm):
+    """Longer ones keep their direction; with 0, or where they are short enough, they stay as they are."""
+    steps = {}
+    for name, limit in (("plain", 0.0), ("clipped", clip_norm)):
+        trainer = make_trainer(tmp_path / name, epochs=1, clip_norm=limit)
+        trainer.loader.batch_sampler.num_batches = 1
+        parameters = list(trainer.model.parameters())
+        trainer.optimizer.register_step_pre_hook(
+            lambda *_, name=name, parameters=parameters: steps.update(
+                {name: torch.cat([p.grad.flatten().clone() for p in parameters])}
+            )
+        )
+        trainer.train()
+    norm = steps["plain"].norm()
+    assert norm > 0.5
+    expected = steps["plain"] * (min(1.0, clip_norm / norm) if clip_norm else 1.0)
+    torch.testing.assert_close(steps["clipped"], expected, rtol=1e-4, atol=0)
+
+
 def test_learning_rates_are_those_scheduled(tmp_path):
     trainer = make_trainer(tmp_path, lr_factor=lambda step: 0.5**step)
     rates = []

@@ -282,6 +282,7 @@ ATTENTION = "MODEL.META_ARCHITECTURE AttentionNet"
         ("", "SOLVER.BIAS_LR_FACTOR 0.5"),
         ("", "SOLVER.WEIGHT_DECAY 0.5"),
         ("", "SOLVER.SCHEDULE cosine"),
+        ("", "SOLVER.CLIP_NORM 0.01"),
         ("SOLVER.SCHEDULE cosine", "SOLVER.WARMUP_EPOCHS 0.5"),
         ("", "SEED 6"),
     ],
