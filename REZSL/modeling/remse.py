@@ -11,6 +11,8 @@ Minima run over entries with E > 0, and an entry with E = 0 weighs 1. The loss i
 groups, attributes the outputs of any regression.
 """
 
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -42,7 +44,42 @@ def rebalance_weights(error_mean: Tensor, class_minimum: Tensor, p: float, p2: f
 
 def _log_factor(error_mean: Tensor, minimum: Tensor) -> Tensor:
     """ln(1 + ln(E / minimum)), and 0 where E is 0; a ratio too large for its type counts as the largest there is."""
-    return (error_mean / minimum).clamp_(1.0, torch.finfo(error_mean.dtype).max).log_().log1p_()
+    ratio = (error_mean / minimum).clamp_(1.0, torch.finfo(error_mean.dtype).max)
+    return ratio.log_().add_(1.0).log_()  # exact enough, and many times faster than log1p where that is not vectorised
+
+
+class _Batch(NamedTuple):
+    """The errors of a batch, and what its rows share by class: everything (B, ...), so nothing depends on the labels.
+
+    Attributes:
+        error: (B, K) elementwise error.
+        labels: (B,) class of each row.
+        first: (B,) the first row of the same class.
+        count: (B, 1) rows of the same class.
+        mean: (B, K) the mean error of those rows.
+    """
+
+    error: Tensor
+    labels: Tensor
+    first: Tensor
+    count: Tensor
+    mean: Tensor
+
+    @classmethod
+    def of(cls, error: Tensor, labels: Tensor) -> "_Batch":
+        same = labels[:, None] == labels  # (B, B)
+        first, count = same.to(torch.uint8).argmax(1), same.sum(1, keepdim=True)
+        return cls(error, labels, first, count, _class_means(error, first, count))
+
+    @property
+    def variance(self) -> Tensor:
+        """(B, K) the variance of the error over the rows of the same class."""
+        return _class_means((self.error - self.mean).square(), self.first, self.count)
+
+
+def _class_means(rows: Tensor, first: Tensor, count: Tensor) -> Tensor:
+    # by adding, not by a matrix product, which autocast or TF32 would round
+    return torch.zeros_like(rows).index_add_(0, first, rows).index_select(0, first).div_(count)
 
 
 class ReZSL(nn.Module):
@@ -54,8 +91,8 @@ class ReZSL(nn.Module):
     >>> rezsl.getWeights(6, 4, labels).shape
     torch.Size([6, 4])
 
-    The statistics are buffers: they move with ``.to()`` and are saved in ``state_dict``. They are float32 (or what
-    ``.to()`` made them), whatever the predictions are. Under ``torch.distributed`` they are those of the global batch;
+    The statistics move with ``.to()`` and are saved in ``state_dict``. They are float32 (or what ``.to()`` made them),
+    whatever the predictions are. Under ``torch.distributed`` they are those of the global batch;
     every rank must bring the same number of images.
 
     Args:
@@ -106,16 +143,35 @@ class ReZSL(nn.Module):
             raise ValueError(f"momentum must be in 0..1, below 1, got {momentum}")
         self.p, self.p2, self.momentum, self.validate = p, p2, momentum, validate
         self.RegNorm, self.RegType, self.WeightType = bool(RegNorm), check_reg_type(RegType), WeightType
-        for name, shape in (("error_mean", (train_class_num, att_dim)), ("error_var", (train_class_num, att_dim))):
+        for name, shape in (("_error_mean", (train_class_num, att_dim)), ("_error_var", (train_class_num, att_dim))):
             self.register_buffer(name, torch.zeros(shape, device=device))
-        self.register_buffer("count", torch.zeros(train_class_num, device=device))
+        self.register_buffer("_count", torch.zeros(train_class_num, device=device))
         self.register_buffer("total", torch.zeros(train_class_num, device=device))
-        self.register_buffer("class_minimum", torch.full((1, att_dim), torch.inf, device=device))
+        self._pending: _Batch | None = None  # of in_batch: it goes into the tables when somebody reads them
+        self.register_state_dict_pre_hook(lambda module, *_: module._settle())
+
+    @property
+    def error_mean(self) -> Tensor:
+        """(C, K) the E above."""
+        self._settle()
+        return self._error_mean
+
+    @property
+    def error_var(self) -> Tensor:
+        """(C, K) the variance of the error within each class."""
+        self._settle()
+        return self._error_var
+
+    @property
+    def count(self) -> Tensor:
+        """(C,) images of each class in the last batch."""
+        self._settle()
+        return self._count
 
     @property
     def weights(self) -> Tensor:
         """(C, K) the W above; ones for a class without statistics."""
-        return rebalance_weights(self.error_mean, self.class_minimum, self.p, self.p2)
+        return self._weights(self.error_mean)
 
     def updateWeightsMatrix(self, pred: Tensor, target: Tensor, labels: Tensor) -> None:
         """Updates as ``WeightType`` says; arguments as of :meth:`updateWeightsMatrix_inBatch`."""
@@ -135,54 +191,80 @@ class ReZSL(nn.Module):
         """Takes E of this batch's classes from it; every other class keeps its last E. Arguments as above."""
         self._update(pred, target, labels, "cross_batch")
 
+    @torch.no_grad()
     def getWeights(self, n: int, dim: int, labels: Tensor) -> Tensor:
         """Returns the weights (n, dim) of ``n`` images with ``labels`` (n,); ``dim`` is K."""
-        if (n, dim) != (len(labels), self.error_mean.shape[1]):
-            raise ValueError(
-                f"getWeights({n}, {dim}) for {len(labels)} labels and {self.error_mean.shape[1]} attributes"
-            )
-        return rebalance_weights(self.error_mean.index_select(0, labels), self.class_minimum, self.p, self.p2)
+        if (n, dim) != (len(labels), self._error_mean.shape[1]):
+            raise ValueError(f"getWeights({n}, {dim}) for {len(labels)} labels and {self._error_mean.shape[1]} attributes")
+        return self._weights(self.error_mean, labels)
 
     @torch.no_grad()
-    def _update(self, pred: Tensor, target: Tensor, labels: Tensor, weight_type: str) -> None:
+    def weigh(self, pred: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+        """Updates as ``WeightType`` says and returns the weights (B, K) of this very batch.
+
+        The same as ``updateWeightsMatrix`` and ``getWeights``, but ``in_batch`` does not touch the (C, K) tables: the
+        weights follow from the rows of the batch. Arguments as of :meth:`updateWeightsMatrix_inBatch`.
+        """
+        batch = self._update(pred, target, labels, self.WeightType)
+        if self._pending is None:
+            return self._weights(self._error_mean, labels)
+        weights = rebalance_weights(batch.mean, positive_minimum(batch.mean, 0), self.p, self.p2)
+        return weights[_own_rows(len(labels), len(weights))]
+
+    def _weights(self, error_mean: Tensor, labels: Tensor | None = None) -> Tensor:
+        rows = error_mean if labels is None else error_mean.index_select(0, labels)
+        return rebalance_weights(rows, positive_minimum(error_mean, 0), self.p, self.p2)
+
+    @torch.no_grad()
+    def _update(self, pred: Tensor, target: Tensor, labels: Tensor, weight_type: str) -> _Batch:
         self._check(pred, target, labels)
-        dtype = self.error_mean.dtype
+        dtype = self._error_mean.dtype
         error = elementwise_error(pred.to(dtype), target.to(dtype), self.RegType, self.RegNorm)
         if self.validate and not torch.isfinite(error).all():
             raise ValueError("pred or target holds NaN or infinity")
-        error, labels = _of_all_ranks(error), _of_all_ranks(labels)
-
+        batch = _Batch.of(_of_all_ranks(error), _of_all_ranks(labels))
         if weight_type == "in_batch":
-            rows = self._take_batch(error, labels)
+            self._pending = batch
         else:
-            mean, variance = self.error_mean.clone(), self.error_var.clone()
-            self._take_batch(error, labels)
+            self._settle()
+            mean, variance = self._error_mean.clone(), self._error_var.clone()
+            self._take(batch)
             self._blend(mean, variance, self.momentum if weight_type == "ema" else 0.0)
-            rows = self.error_mean
-        self.total += self.count
-        self.class_minimum.copy_(positive_minimum(rows, 0))
+        self.total.index_add_(0, batch.labels, batch.mean.new_ones(len(batch.labels)))
+        return batch
 
-    def _take_batch(self, error: Tensor, labels: Tensor) -> Tensor:
-        """Sets mean, variance and count to those of ``error`` (B, K) alone; returns the mean of each row's class."""
-        count, mean, variance = self.count.zero_(), self.error_mean.zero_(), self.error_var.zero_()
-        count.index_add_(0, labels, count.new_ones(len(labels)))
-        share = count.index_select(0, labels).reciprocal_()[:, None]  # of a row in the mean of its class
-        mean.index_add_(0, labels, error * share)
-        of_rows = mean.index_select(0, labels)
-        variance.index_add_(0, labels, (error - of_rows).square_().mul_(share))
-        return of_rows
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Brings the tables up to date."""
+        if self._pending is not None:
+            batch, self._pending = self._pending, None
+            self._take(batch)
+
+    def _take(self, batch: _Batch) -> None:
+        """Sets mean, variance and count to those of ``batch`` alone."""
+        rows = ((self._error_mean, batch.mean), (self._error_var, batch.variance))
+        for table, of_rows in (*rows, (self._count, batch.count[:, 0].to(self._count.dtype))):
+            table.zero_().index_copy_(0, batch.labels.long(), of_rows)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> "ReZSL":
+        self._settle()
+        return super()._apply(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._pending = None
+        super()._load_from_state_dict(*args)
 
     def _blend(self, old_mean: Tensor, old_variance: Tensor, momentum: float) -> None:
         """Keeps ``momentum`` of a class's old statistics, none at its first batch, and all while it is away."""
-        keep = torch.where(self.total > 0, momentum, 0.0).masked_fill_(self.count == 0, 1.0)[:, None]
-        mean = keep * old_mean + (1 - keep) * self.error_mean
+        keep = torch.where(self.total > 0, momentum, 0.0).masked_fill_(self._count == 0, 1.0)[:, None]
+        mean = keep * old_mean + (1 - keep) * self._error_mean
         old_variance += (old_mean - mean).square()  # a mixture's variance: its parts', and how far they lie apart
-        new_variance = self.error_var + (self.error_mean - mean).square()
-        self.error_var.copy_(keep * old_variance + (1 - keep) * new_variance)
-        self.error_mean.copy_(mean)
+        new_variance = self._error_var + (self._error_mean - mean).square()
+        self._error_var.copy_(keep * old_variance + (1 - keep) * new_variance)
+        self._error_mean.copy_(mean)
 
     def _check(self, pred: Tensor, target: Tensor, labels: Tensor) -> None:
-        num_classes, att_dim = self.error_mean.shape
+        num_classes, att_dim = self._error_mean.shape
         if pred.shape != target.shape or pred.shape != (len(labels), att_dim):
             raise ValueError(
                 f"pred and target must be (B, {att_dim}) for labels (B,), "
@@ -192,8 +274,8 @@ class ReZSL(nn.Module):
             raise ValueError(f"pred and target must be floating point, got {pred.dtype} and {target.dtype}")
         if labels.dtype not in (torch.int64, torch.int32):
             raise ValueError(f"labels must be int64 or int32, got {labels.dtype}")
-        if not pred.device == target.device == labels.device == self.error_mean.device:
-            devices = sorted({str(x.device) for x in (pred, target, labels, self.error_mean)})
+        if not pred.device == target.device == labels.device == self._error_mean.device:
+            devices = sorted({str(x.device) for x in (pred, target, labels, self._error_mean)})
             raise ValueError(f"pred, target, labels and the statistics are on different devices: {devices}")
         if self.validate and len(labels) and not bool(((labels >= 0) & (labels < num_classes)).all()):
             raise ValueError(f"labels must be in 0..{num_classes - 1}, got {labels.min()}..{labels.max()}")
@@ -263,10 +345,10 @@ class ReMSELoss(nn.Module):
             labels: (B,) integers in 0..C-1.
         """
         if self.training:
-            self.statistics.updateWeightsMatrix(pred.detach(), target.detach(), labels)
-        weights = None
-        if self.regression.RegType != "BMC":
-            weights = self.statistics.getWeights(len(labels), pred.shape[1], labels).to(pred.dtype)
+            weights = self.statistics.weigh(pred, target, labels)
+        else:
+            weights = self.statistics.getWeights(len(labels), pred.shape[1], labels)
+        weights = None if self.regression.RegType == "BMC" else weights.to(pred.dtype)
         return self.regression(pred, target, weights, self.reduction)
 
 
@@ -277,3 +359,10 @@ def _of_all_ranks(rows: Tensor) -> Tensor:
     gathered = rows.new_empty(dist.get_world_size() * len(rows), *rows.shape[1:])
     dist.all_gather_into_tensor(gathered, rows.contiguous())
     return gathered
+
+
+def _own_rows(rows: int, of: int) -> slice:
+    """Which rows of the global batch, of ``of`` rows, are this rank's ``rows``."""
+    if rows == of:
+        return slice(None)
+    return slice(dist.get_rank() * rows, (dist.get_rank() + 1) * rows)

@@ -141,10 +141,10 @@ def test_remse_statistics_are_in_the_criterions_state(tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.train()
     statistics = {k.split(".")[-1]: v for k, v in load_checkpoint(tmp_path / "last.pth")["criterion"].items()}
-    assert (statistics["error_mean"] > 0).any()
+    assert (statistics["_error_mean"] > 0).any()
     assert (trainer.criterion.regression.statistics.weights > 1).any()
-    assert statistics["count"].sum() == 8
-    assert torch.equal(statistics["error_mean"], trainer.criterion.regression.statistics.error_mean)
+    assert statistics["_count"].sum() == 8
+    assert torch.equal(statistics["_error_mean"], trainer.criterion.regression.statistics.error_mean)
 
 
 @pytest.mark.parametrize(("period", "expected"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (9, [5])])

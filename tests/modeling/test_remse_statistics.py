@@ -1,5 +1,7 @@
 """What ReMSE keeps between batches, and across processes."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,41 @@ def test_mean_variance_and_counts_are_those_of_loops(weight_type):
         np.testing.assert_array_equal(rezsl.total, total)
         assert (rezsl.weights[C - 1] == 1).all()
         torch.testing.assert_close(rezsl.getWeights(B, K, labels), rezsl.weights[labels], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("weight_type", ["in_batch", "cross_batch", "ema"])
+def test_weighing_is_update_and_get(weight_type):
+    one, two = (ReZSL(0.5, 0.2, K, C, WeightType=weight_type).double() for _ in range(2))
+    for pred, target, labels in batches():
+        weights = one.weigh(pred, target, labels)
+        two.updateWeightsMatrix(pred, target, labels)
+        torch.testing.assert_close(weights, two.getWeights(B, K, labels), rtol=1e-14, atol=0)
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, two.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("read", ["state_dict", "double", "error_mean", "count", "weights"])
+def test_a_batch_not_yet_read_is_in_whatever_is_read(read):
+    """In-batch statistics go into the tables late: nobody may see the difference."""
+    pred, target, labels = next(batches())
+    late, soon = (ReZSL(0.5, 0.2, K, C) for _ in range(2))
+    for rezsl in (late, soon):
+        rezsl.weigh(pred.flip(0), target, labels)
+        rezsl.weigh(pred, target, labels)
+        soon.error_mean  # noqa: B018
+    ways = {"state_dict": lambda r: r.state_dict()["_error_mean"], "double": lambda r: r.double()._error_mean}
+    value, expected = (ways.get(read, lambda r: getattr(r, read))(r) for r in (late, soon))
+    assert torch.equal(value, expected)
+    assert (expected[labels[0]] > 0).all()
+
+
+def test_loading_replaces_a_batch_not_yet_read():
+    pred, target, labels = next(batches())
+    rezsl, other = ReZSL(0.5, 0.2, K, C), ReZSL(0.5, 0.2, K, C)
+    other.weigh(pred, target, labels)
+    rezsl.weigh(pred.flip(0), target, labels)
+    rezsl.load_state_dict(other.state_dict())
+    assert torch.equal(rezsl.error_mean, other.error_mean)
 
 
 def test_ema_without_momentum_is_cross_batch():
@@ -118,8 +155,11 @@ def rank_weights(rank, folder):
         rezsl = ReZSL(0.5, 0.2, K, C, WeightType=weight_type).double()
         for n, (pred, target, labels) in enumerate(batches()):
             mine = slice(rank * B // 2, (rank + 1) * B // 2)
+            start = copy.deepcopy(rezsl)
             rezsl.updateWeightsMatrix(pred[mine], target[mine], labels[mine])
             torch.save(rezsl.getWeights(B // 2, K, labels[mine]), f"{folder}/{weight_type}-{n}-{rank}")
+            weighed = copy.deepcopy(start).weigh(pred[mine], target[mine], labels[mine])
+            torch.save(weighed, f"{folder}/{weight_type}-{n}-{rank}-weighed")
     torch.distributed.destroy_process_group()
 
 
@@ -129,5 +169,6 @@ def test_two_processes_give_the_weights_of_one(tmp_path):
         rezsl = ReZSL(0.5, 0.2, K, C, WeightType=weight_type).double()
         for n, (pred, target, labels) in enumerate(batches()):
             rezsl.updateWeightsMatrix(pred, target, labels)
-            ranks = [torch.load(tmp_path / f"{weight_type}-{n}-{rank}") for rank in range(2)]
-            torch.testing.assert_close(torch.cat(ranks), rezsl.getWeights(B, K, labels), rtol=1e-12, atol=0)
+            for end in ("", "-weighed"):
+                ranks = [torch.load(tmp_path / f"{weight_type}-{n}-{rank}{end}") for rank in range(2)]
+                torch.testing.assert_close(torch.cat(ranks), rezsl.getWeights(B, K, labels), rtol=1e-12, atol=0)

@@ -27,9 +27,9 @@ def benchmark_remse(repeats: int) -> dict:
         rezsl = ReZSL(0.1, 0.75, num_attributes, num_classes, validate=False)  # as in training
         torch.compiler.reset()  # another shape compiles its own code
         forms = {
-            "loops": partial(update_and_weights, loops, pred, target, labels),
-            "ours": partial(update_and_weights, rezsl, pred, target, labels),
-            "ours, torch.compile": partial(torch.compile(update_and_weights), rezsl, pred, target, labels),
+            "loops": partial(loops.weigh, pred, target, labels),
+            "ours": partial(rezsl.weigh, pred, target, labels),
+            "ours, torch.compile": partial(torch.compile(rezsl.weigh), pred, target, labels),
         }
         for form in forms.values():
             torch.testing.assert_close(form(), forms["loops"]())
@@ -42,12 +42,6 @@ def benchmark_remse(repeats: int) -> dict:
             print(f"    {form:<19} {spread(times[form], 1e3)} ms, {spread(ratio)} times faster")
     figures["share_of_step"] = step_share(repeats)
     return figures
-
-
-def update_and_weights(rezsl: "ReZSL | LoopReZSL", pred: Tensor, target: Tensor, labels: Tensor) -> Tensor:
-    """What a training step asks of ReMSE."""
-    rezsl.updateWeightsMatrix(pred, target, labels)
-    return rezsl.getWeights(*pred.shape, labels)
 
 
 def step_share(repeats: int) -> list[float]:
@@ -69,7 +63,7 @@ def step_share(repeats: int) -> list[float]:
         optimizer.step()
 
     def statistics_only() -> None:
-        update_and_weights(remse.statistics, attributes, signatures[labels], labels)
+        remse.statistics.weigh(attributes, signatures[labels], labels)
 
     whole, part = interleaved([step, statistics_only], [1, 20], repeats)
     share = [b / a for a, b in zip(whole, part, strict=True)]
@@ -84,6 +78,11 @@ class LoopReZSL:
         self.p, self.p2, self.shape = p, p2, (num_classes, num_attributes)
         self.minimum = torch.zeros(num_attributes)
         self.weights = torch.ones(self.shape)
+
+    def weigh(self, pred: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+        """What a training step asks of ReMSE."""
+        self.updateWeightsMatrix(pred, target, labels)
+        return self.getWeights(*pred.shape, labels)
 
     def updateWeightsMatrix(self, pred: Tensor, target: Tensor, labels: Tensor) -> None:
         """Sets the weights (C, K) from one batch."""
