@@ -194,8 +194,9 @@ class ReZSL(nn.Module):
     @torch.no_grad()
     def getWeights(self, n: int, dim: int, labels: Tensor) -> Tensor:
         """Returns the weights (n, dim) of ``n`` images with ``labels`` (n,); ``dim`` is K."""
-        if (n, dim) != (len(labels), self._error_mean.shape[1]):
-            raise ValueError(f"getWeights({n}, {dim}) for {len(labels)} labels and {self._error_mean.shape[1]} attributes")
+        num_attributes = self._error_mean.shape[1]
+        if (n, dim) != (len(labels), num_attributes):
+            raise ValueError(f"getWeights({n}, {dim}) for {len(labels)} labels and {num_attributes} attributes")
         return self._weights(self.error_mean, labels)
 
     @torch.no_grad()
