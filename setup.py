@@ -13,8 +13,8 @@ setup(
     package_data={"REZSL.report": ["templates/*"]},
     python_requires=">=3.10",
     install_requires=[
-        "torch>=2.3",
-        "torchvision>=0.18",
+        "torch>=2.6",
+        "torchvision>=0.21",
         "yacs>=0.1.8",
         "pyyaml",
         "numpy>=1.24",

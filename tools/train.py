@@ -3,6 +3,7 @@
 python tools/train.py --config-file config/AttentionNet/demo_AttentionNet.yaml [KEY VALUE ...]
 python tools/train.py --config-file config/AttentionNet/demo_AttentionNet.yaml --seeds 1 2 3 [KEY VALUE ...]
 python tools/train.py --config-file runs/demo/config.yaml --eval-only MODEL.WEIGHT runs/demo/best.pth
+torchrun --nproc_per_node=2 tools/train.py --config-file config/AttentionNet/demo_AttentionNet.yaml [KEY VALUE ...]
 """
 
 import argparse
@@ -16,12 +17,13 @@ from typing import NamedTuple
 import torch
 from yacs.config import CfgNode
 
-from REZSL.config import differences, load_config
+from REZSL.config import differences, flat, load_config
 from REZSL.data import Data, build_data, build_validation_data
 from REZSL.engine import (
     RunFolder,
     Selected,
     Trainer,
+    build_trainer,
     load_checkpoint,
     load_model_state,
     newest_checkpoint,
@@ -30,10 +32,11 @@ from REZSL.engine import (
 )
 from REZSL.evaluation import Predictions, Results, bootstrap_intervals, evaluate
 from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling
-from REZSL.report import draw_run, format_results, read_results, seeds_table, write_json
+from REZSL.report import draw_run, format_results, read_results, seeds_table, tracking, write_json
 from REZSL.solver import build_solver
 from REZSL.utils.command import leading_seeds, run_command
-from REZSL.utils.device import resolve_device
+from REZSL.utils.device import allow_tf32, resolve_device
+from REZSL.utils.distributed import barrier, finish, is_main, main_first, start, world_size
 from REZSL.utils.errors import ConfigError, DataError, RunError
 from REZSL.utils.logging import setup_logging
 from REZSL.utils.seeding import seed_everything
@@ -44,12 +47,6 @@ FREE_KEYS = {  # a run may go on with another value: the results do not depend o
     "OUTPUT_DIR", "PRETRAINED_MODELS", "MODEL.DEVICE", "DATASETS.ROOT", "DATASETS.IMAGE_ROOT", "DATASETS.CHECK_IMAGES",
     "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.CHECKPOINT_MINUTES", "SOLVER.KEEP_CHECKPOINTS",
 }  # fmt: skip
-SCORES = {  # by which an epoch is kept; None: the last
-    "last": None,
-    "oracle": lambda results: results.gzsl["oracle"].H,
-    "H": lambda results: results.gzsl["oracle"].H,
-    "AUSUC": lambda results: results.AUSUC,
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,10 +69,13 @@ def _run(args: argparse.Namespace) -> None:
     overrides += [*args.overrides, *(("TEST.PROTOCOL", args.protocol) if args.protocol else ())]
     if args.eval_only and (seeds or args.resume):
         raise ConfigError("--eval-only evaluates one checkpoint: leave --seeds and --resume out")
-    if seeds:
-        run_seeds(args.config_file, overrides, seeds, args.accept_changes)
-    else:
-        run(load_config(args.config_file, overrides), args.eval_only, args.resume, args.accept_changes)
+    try:
+        if seeds:
+            run_seeds(args.config_file, overrides, seeds, args.accept_changes)
+        else:
+            run(load_config(args.config_file, overrides), args.eval_only, args.resume, args.accept_changes)
+    finally:
+        finish()
 
 
 def run_seeds(
@@ -95,7 +95,8 @@ def run_seeds(
     setup_logging()
     results = [read_results(path) for path in paths.values()]
     table = seeds_table(results)
-    table.save(Path(whole.OUTPUT_DIR) / "seeds")
+    if is_main():
+        table.save(Path(whole.OUTPUT_DIR) / "seeds")
     log.info("\n%d seeds; percent, but for gamma; low, high: 95 %% interval of the mean\n%s", len(seeds), table.text())
     return results
 
@@ -116,18 +117,21 @@ def run(cfg: CfgNode, eval_only: bool = False, resume: bool = False, accept_chan
     """
     if eval_only and not cfg.MODEL.WEIGHT:
         raise ConfigError("--eval-only needs MODEL.WEIGHT, the checkpoint to evaluate")
+    start(cfg.MODEL.DEVICE)
     folder = _folder(cfg, eval_only)
     device = resolve_device(cfg.MODEL.DEVICE)
-    if resume and folder.holds_a_run():
-        _check_drift(cfg, folder, accept_changes)
-        if folder.results.exists():
-            log.info("%s is finished already", folder.path)
-            return
-        folder.write_config(cfg.dump())
-    else:
-        folder.claim(cfg.dump())
-    setup_logging(folder.log)
-    data = build_data(cfg)
+    allow_tf32(cfg.TF32, device)
+    with main_first():
+        if resume and folder.holds_a_run():
+            _check_drift(cfg, folder, accept_changes)
+            if folder.results.exists():
+                log.info("%s is finished already", folder.path)
+                return
+            folder.write_config(cfg.dump())
+        else:
+            folder.claim(cfg.dump())
+        setup_logging(folder.log)
+        data = build_data(cfg)
     if eval_only:
         selected, choice = _evaluate_only(cfg, data, device), None
     elif cfg.TEST.PROTOCOL == "val":
@@ -135,7 +139,9 @@ def run(cfg: CfgNode, eval_only: bool = False, resume: bool = False, accept_chan
         selected = _train(cfg, data, folder, device, "last", choice)
     else:
         selected, choice = _train(cfg, data, folder, device, cfg.TEST.SELECT), None
-    _report(cfg, folder, selected, choice)
+    if is_main():
+        _report(cfg, folder, selected, choice)
+    barrier()
 
 
 def _check_drift(cfg: CfgNode, folder: RunFolder, accept_changes: bool) -> None:
@@ -170,8 +176,9 @@ def _choose(cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device) -
     selected = _train(cfg, data, folder, device, cfg.TEST.VAL_METRIC)
     best = selected.results.gzsl["oracle"]  # of the validation classes, whose labels are there to choose by
     choice = Choice(selected.epoch, best.gamma, selected.results.AUSUC, best.H)
-    draw_run(folder.figures, folder.history, selected.results, f"{_label(cfg)} on validation classes")
-    write_json(folder.choice, choice._asdict())
+    if is_main():
+        draw_run(folder.figures, folder.history, selected.results, f"{_label(cfg)} on validation classes")
+        write_json(folder.choice, choice._asdict())
     log.info("validation chose epoch %d and gamma %.3f (H %.1f there)", choice.epoch, choice.gamma, 100 * choice.H)
     return choice
 
@@ -183,33 +190,27 @@ def _train(
     seed_everything(cfg.SEED)
     model, criterion, start = _build_model(cfg, data, device)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    sizes = device, trainable / 1e6, folder.path
-    log.info("%s on %s, %.1f M trainable parameters; run folder %s", _label(cfg), *sizes)
-    optimizer, schedule = build_solver(cfg, model, criterion, len(data.train_loader))
-    trainer = Trainer(
-        model,
-        criterion,
-        optimizer,
-        schedule,
-        data.train_loader,
-        lambda: _evaluate(cfg, model, data, device, choice),
-        folder,
-        epochs=choice.epoch if choice else cfg.SOLVER.MAX_EPOCH,
-        device=device,
-        dtype=getattr(torch, cfg.DTYPE),
-        clip_norm=cfg.SOLVER.CLIP_NORM,
-        eval_period=choice.epoch if choice else cfg.TEST.PERIOD,
-        checkpoint_period=cfg.SOLVER.CHECKPOINT_PERIOD,
-        checkpoint_minutes=cfg.SOLVER.CHECKPOINT_MINUTES,
-        keep=cfg.SOLVER.KEEP_CHECKPOINTS,
-        score=SCORES[score],
-        config_text=cfg.dump(),
-    )
-    if (unfinished := newest_checkpoint(folder.last)) is not None:
-        trainer.go_on(unfinished)
-        log.info("going on after %d steps of epoch %d", trainer.step, trainer.epoch + 1)
-        return trainer.train()
-    return trainer.train(_resume(cfg, start, trainer) if start else 0)
+    places = f"{world_size()} processes on {device.type}" if world_size() > 1 else device
+    log.info("%s on %s, %.1f M trainable parameters; run folder %s", _label(cfg), places, trainable / 1e6, folder.path)
+    with tracking(cfg.TRACKER if is_main() else "none", folder.path, str(folder.path), flat(cfg)) as track:
+        trainer = build_trainer(
+            cfg,
+            model,
+            criterion,
+            build_solver(cfg, model, criterion, len(data.train_loader)),
+            data.train_loader,
+            lambda: _evaluate(cfg, model, data, device, choice),
+            folder,
+            device,
+            score,
+            epochs=choice.epoch if choice else 0,
+            track=track,
+        )
+        if (unfinished := newest_checkpoint(folder.last)) is not None:
+            trainer.go_on(unfinished)
+            log.info("going on after %d steps of epoch %d", trainer.step, trainer.epoch + 1)
+            return trainer.train()
+        return trainer.train(_resume(cfg, start, trainer) if start else 0)
 
 
 def _evaluate_only(cfg: CfgNode, data: Data, device: torch.device) -> Selected:
@@ -236,6 +237,10 @@ def _build_model(cfg: CfgNode, data: Data, device: torch.device) -> tuple[ZSLMod
         cfg, signatures, split.num_attributes, data.attribute_embeddings, data.groups, data.feature_dim
     )
     model, criterion = (part.to(device) for part in parts)
+    if cfg.MODEL.SYNC_BN and world_size() > 1:
+        if device.type != "cuda":
+            raise ConfigError("MODEL.SYNC_BN is True, but torch synchronises batch norm on CUDA devices only")
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     start = load_checkpoint(cfg.MODEL.WEIGHT) if cfg.MODEL.WEIGHT else None
     if start:
         load_model_state(model, start["model"], cfg.MODEL.WEIGHT)

@@ -13,10 +13,14 @@ _C.MODEL_FILE_NAME = ""  # name of the selected checkpoint inside the run folder
 _C.SEED = 214  # seed of weights, episodes and augmentation
 _C.PRETRAINED_MODELS = "pretrained_models"  # folder where downloaded ImageNet weights are kept
 _C.DTYPE = "float32"  # precision of the forward pass: float32, bfloat16 or float16 (with loss scaling)
+_C.TF32 = False  # CUDA only: float32 products and convolutions may round their factors to 10 bits, which is faster
+_C.TRACKER = "none"  # metrics also go to tensorboard (in the run folder), wandb or mlflow, where installed
 
 _C.MODEL = CN()
 _C.MODEL.DEVICE = "auto"  # auto (cuda if there is one, else cpu), cpu, cuda or cuda:N
 _C.MODEL.GPUS = [0]  # retired
+_C.MODEL.COMPILE = False  # torch.compile model and criterion: some minutes at the start, then faster steps
+_C.MODEL.SYNC_BN = False  # CUDA, several processes: batch norm over the global batch, not over each process's part
 _C.MODEL.META_ARCHITECTURE = "BasicNet"  # head: BasicNet, AttentionNet or GEMNet
 _C.MODEL.NAME = ""  # label of this model in logs and results; empty: META_ARCHITECTURE
 _C.MODEL.WEIGHT = ""  # checkpoint of a run (best.pth, last.pth) to start from, or to evaluate with --eval-only
@@ -83,6 +87,7 @@ _C.SOLVER.BIAS_LR_FACTOR = 1.0  # biases learn at BASE_LR times this
 _C.SOLVER.WEIGHT_DECAY = 1e-5  # weight decay of everything but biases
 _C.SOLVER.WEIGHT_DECAY_BIAS = 1e-5  # weight decay of biases
 _C.SOLVER.MOMENTUM = 0.9  # momentum of sgd; beta1 of adamw
+_C.SOLVER.ACCUMULATE = 1  # batches whose mean gradient makes one step; learning rates follow the steps
 _C.SOLVER.CLIP_NORM = 0.0  # the gradient is scaled down to this norm where it is longer; 0: never
 _C.SOLVER.SCHEDULE = "step"  # step (times GAMMA every STEPS epochs) or cosine (to 0 at MAX_EPOCH)
 _C.SOLVER.GAMMA = 0.1  # factor of the step schedule
@@ -107,6 +112,7 @@ _C.TEST.SELECT = "last"  # epoch kept as best.pth: last, or oracle (best H on th
 
 CHOICES = {
     "DTYPE": ("float32", "bfloat16", "float16"),
+    "TRACKER": ("none", "tensorboard", "wandb", "mlflow"),
     "MODEL.META_ARCHITECTURE": ("BasicNet", "AttentionNet", "GEMNet"),
     "MODEL.BACKBONE.TYPE": ("resnet", "vit", "timm", "features"),
     "MODEL.ATTENTION.MODE": ("add", "concat"),
@@ -133,6 +139,7 @@ POSITIVE = (
     "DATASETS.SHOTS",
     "DATALOADER.EP_PER_BATCH",
     "SOLVER.MAX_EPOCH",
+    "SOLVER.ACCUMULATE",
     "SOLVER.BASE_LR",
     "SOLVER.GAMMA",
     "SOLVER.STEPS",
@@ -163,7 +170,7 @@ NON_NEGATIVE = (
     "SOLVER.WARMUP_EPOCHS",
 )
 RETIRED = {  # key: (the only value that still loads, why)
-    "MODEL.GPUS": ([0], "choose a GPU with CUDA_VISIBLE_DEVICES=N, or with MODEL.DEVICE cuda:N"),
+    "MODEL.GPUS": ([0], "choose a GPU with CUDA_VISIBLE_DEVICES=N or MODEL.DEVICE cuda:N, several with torchrun"),
     "MODEL.ATTENTION.WEIGHT_SHARED": (True, "the attention projections are always shared by all attributes"),
     "MODEL.LOSS.LAMBDA4": (0.0, "there is no fifth loss term"),
     "MODEL.LOSS.TEMP": (0.07, "no loss term reads it; the temperature of the class scores is MODEL.SCALE"),

@@ -48,6 +48,11 @@ def load_config(config_file: str | os.PathLike | None = None, overrides: Sequenc
     return cfg
 
 
+def flat(cfg: CfgNode) -> dict[str, Any]:
+    """Returns every key's value, by its full name such as ``SOLVER.BASE_LR``."""
+    return dict(_leaves(cfg))
+
+
 def differences(a: CfgNode, b: CfgNode) -> dict[str, tuple[Any, Any]]:
     """Returns the keys whose values differ, with both values."""
     ours, theirs = dict(_leaves(a)), dict(_leaves(b))

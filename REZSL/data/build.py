@@ -11,7 +11,8 @@ from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
-from REZSL.utils.errors import ConfigError
+from REZSL.utils.distributed import is_main, rank, world_size
+from REZSL.utils.errors import ConfigError, DataError
 
 from .attribute_groups import attribute_groups
 from .demo import write_demo
@@ -37,7 +38,7 @@ class Data:
     Attributes:
         split: classes, signatures and image numbers.
         train_loader: batches ``(inputs, labels)`` of trainval.
-        test_loader: every test image once, in the order of ``test_indices``.
+        test_loader: every test image once, in the order of ``test_indices``; of several processes each has every n-th.
         test_indices: image numbers, test_unseen then test_seen.
         attribute_embeddings: (K, E) float32, or None where the config does not ask for word vectors.
         groups: attribute groups, or None where no loss term needs them.
@@ -59,7 +60,7 @@ def build_data(cfg: CfgNode) -> Data:
     if name == "DEMO":
         write_demo(root)
     split = load_split(root, name, cfg.DATASETS.SEMANTIC, with_features=cfg.DATASETS.INPUT == "features")
-    return _build(cfg, split, check_images=cfg.DATASETS.CHECK_IMAGES)
+    return _build(cfg, split, check_images=cfg.DATASETS.CHECK_IMAGES and is_main())
 
 
 def build_validation_data(cfg: CfgNode, split: ZSLSplit) -> Data:
@@ -76,10 +77,13 @@ def _build(cfg: CfgNode, split: ZSLSplit, check_images: bool) -> Data:
     used = np.concatenate([split.trainval, test_indices])
     inputs = _scaled_features(cfg, split, used) if use_features else _image_paths(cfg, split, used, check_images)
     train, test = inputs[: len(split.trainval)], inputs[len(split.trainval) :]
+    if len(test) < world_size():
+        raise DataError(f"{split.name}: {len(test)} test images cannot be divided among {world_size()} processes")
     options = _loader_options(cfg)
     train_set = ZSLDataset(train, split.labels[split.trainval], train_transform)
-    batches = SeededBatches(_sampler(cfg, train_set.labels.numpy()))
-    test_set = ZSLDataset(test, split.labels[test_indices], test_transform)
+    batches = SeededBatches(_sampler(cfg, train_set.labels.numpy()), rank(), world_size())
+    own_test = slice(rank(), None, world_size())  # of several processes each predicts a part
+    test_set = ZSLDataset(test[own_test], split.labels[test_indices][own_test], test_transform)
 
     folder = _words_folder(cfg)
     words = load_attribute_embeddings(folder, cfg.DATASETS.NAME, split.num_attributes) if folder else None
@@ -196,6 +200,11 @@ def _scaled_features(cfg: CfgNode, split: ZSLSplit, used: np.ndarray) -> np.ndar
 def _sampler(cfg: CfgNode, labels: np.ndarray) -> EpisodicBatchSampler | RandomBatchSampler:
     ways, shots, episodes = cfg.DATASETS.WAYS, cfg.DATASETS.SHOTS, cfg.DATALOADER.EP_PER_BATCH
     batch_size = ways * shots * episodes
+    if batch_size % world_size():
+        raise ConfigError(
+            f"a batch of DATASETS.WAYS {ways} x SHOTS {shots} x DATALOADER.EP_PER_BATCH {episodes} images cannot be "
+            f"divided among {world_size()} processes"
+        )
     num_batches = cfg.DATALOADER.N_BATCH or max(1, len(labels) // batch_size)
     if cfg.DATALOADER.MODE == "random":
         return RandomBatchSampler(len(labels), batch_size, num_batches, cfg.SEED)

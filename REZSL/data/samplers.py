@@ -128,10 +128,15 @@ class SeededBatches(Sampler[list]):
     """Pairs every image number of a ``sampler``'s batches with a seed for its augmentation.
 
     So what an image looks like does not depend on which worker loads it, or on how many there are.
+
+    Args:
+        sampler: gives the global batches.
+        rank: of this process, whose part of every batch is yielded.
+        world_size: processes that divide each batch, in equal parts, in order: whole episodes where they divide so.
     """
 
-    def __init__(self, sampler: _EpochSampler) -> None:
-        self.sampler = sampler
+    def __init__(self, sampler: _EpochSampler, rank: int = 0, world_size: int = 1) -> None:
+        self.sampler, self.rank, self.world_size = sampler, rank, world_size
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Passes both on to the sampler inside."""
@@ -147,4 +152,6 @@ class SeededBatches(Sampler[list]):
         generator = self.sampler._generator(IMAGE_STREAM)
         for batch in self.sampler.batches():
             seeds = torch.randint(2**62, (len(batch),), generator=generator).tolist()
-            yield list(zip(batch, seeds, strict=True))
+            share = len(batch) // self.world_size
+            own = slice(self.rank * share, (self.rank + 1) * share)
+            yield list(zip(batch, seeds, strict=True))[own]

@@ -1,5 +1,6 @@
 """The training loop, prediction, checkpoints and the run folder, over built objects."""
 
+from .build import build_trainer
 from .checkpoint import load_checkpoint, load_model_state, newest_checkpoint, save_checkpoint
 from .predict import predict, predict_split
 from .run_folder import RunFolder, next_free
@@ -9,6 +10,7 @@ __all__ = [
     "RunFolder",
     "Selected",
     "Trainer",
+    "build_trainer",
     "load_checkpoint",
     "load_model_state",
     "newest_checkpoint",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 from REZSL.utils.errors import DataError, first_line
 from REZSL.utils.files import atomic_path
@@ -70,3 +71,25 @@ def load_model_state(model: torch.nn.Module, state: dict[str, torch.Tensor], pat
         lines = [line.strip() for line in str(error).splitlines()]
         problem = lines[min(1, len(lines) - 1)]
         raise DataError(f"the checkpoint {path} does not fit this config's model: {problem}") from None
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Gives ``optimizer`` what that of the checkpoint ``state`` had gathered; its rates, decay and momentum stay.
+
+    Raises:
+        ValueError: it is of another kind, or over other parameters.
+    """
+    own, saved = optimizer.state_dict(), state["optimizer"]
+    sizes = [[len(group["params"]) for group in part["param_groups"]] for part in (own, saved)]
+    if state["optimizer_type"] != type(optimizer).__name__ or sizes[0] != sizes[1]:
+        raise ValueError("the optimizer is another, or has other parameters")
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": own["param_groups"]})
+
+
+def restore_schedule(schedule: LambdaLR, state: dict[str, Any]) -> None:
+    """Moves ``schedule`` to where that of the checkpoint ``state`` was, and its optimiser's rates with it."""
+    position = {key: state["schedule"][key] for key in ("last_epoch", "_step_count")}
+    schedule.load_state_dict({**schedule.state_dict(), **position})
+    factors = [factor(schedule.last_epoch) for factor in schedule.lr_lambdas]
+    for group, base, factor in zip(schedule.optimizer.param_groups, schedule.base_lrs, factors, strict=True):
+        group["lr"] = base * factor

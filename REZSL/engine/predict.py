@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from REZSL.data.splits import ZSLSplit
 from REZSL.evaluation import Predictions
+from REZSL.utils.distributed import is_main, objects_of_all
 
 
 @torch.inference_mode()
@@ -29,7 +30,7 @@ def predict(
     model.eval()
     attributes, labels = [], []
     try:
-        for inputs, batch_labels in tqdm(loader, desc="evaluating", leave=False, disable=None):
+        for inputs, batch_labels in tqdm(loader, desc="evaluating", leave=False, disable=None if is_main() else True):
             inputs = inputs.to(device, non_blocking=True)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 attributes.append(model(inputs).attributes.float())
@@ -47,6 +48,12 @@ def predict_split(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
 ) -> Predictions:
-    """Predicts the test images of ``split`` (``images``, in the order of ``loader``), with all that scoring needs."""
-    attributes, labels = predict(model, loader, device, dtype)
+    """Predicts the test images of ``split`` (``images``, in the order of ``loader``), with all that scoring needs.
+
+    Of several processes, each predicts what its loader gives, every n-th image, and all get the whole.
+    """
+    parts = objects_of_all(predict(model, loader, device, dtype))
+    attributes, labels = (np.empty((len(images), *part.shape[1:]), part.dtype) for part in parts[0])
+    for rank, part in enumerate(parts):
+        attributes[rank :: len(parts)], labels[rank :: len(parts)] = part
     return Predictions(attributes, labels, split.signatures, split.num_seen, model.scale, split.class_names, images)

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from REZSL.utils.distributed import is_main
 from REZSL.utils.errors import RunError
 from REZSL.utils.files import write_text
 
@@ -55,7 +56,12 @@ class RunFolder:
         self.write_config(config_text)
 
     def write_config(self, config_text: str) -> None:
-        """Makes the folder, where need be, and writes ``config.yaml``; raises ``RunError`` where it cannot."""
+        """Makes the folder, where need be, and writes ``config.yaml``; raises ``RunError`` where it cannot.
+
+        Of several processes, here and in all that follows, only the first writes.
+        """
+        if not is_main():
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_text(self.config, config_text)
@@ -69,7 +75,8 @@ class RunFolder:
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """Makes ``history`` the lines of ``metrics.jsonl``."""
         self.history = list(history)
-        write_text(self.metrics, "".join(json.dumps(each) + "\n" for each in self.history))
+        if is_main():
+            write_text(self.metrics, "".join(json.dumps(each) + "\n" for each in self.history))
 
 
 def next_free(path: Path) -> Path:

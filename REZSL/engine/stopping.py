@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from REZSL.utils.errors import Stopped
-
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -20,11 +18,6 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
-
-    def check(self) -> None:
-        """Raises ``Stopped`` where a stop was asked for."""
-        if self.signal_number is not None:
-            raise Stopped(self.signal_number)
 
 
 @contextmanager

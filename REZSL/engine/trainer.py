@@ -1,21 +1,26 @@
 """The one training loop."""
 
 import logging
+import signal
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from REZSL.evaluation import Predictions, Results
-from REZSL.utils.errors import DataError, RunError, first_line
+from REZSL.utils.distributed import any_of_all, is_main, mean_of_all, world_size
+from REZSL.utils.errors import DataError, Stopped, first_line
 from REZSL.utils.seeding import random_states, restore_random_states
 
-from .checkpoint import load_checkpoint, load_model_state, save_checkpoint
+from .checkpoint import load_checkpoint, load_model_state, restore_optimizer, restore_schedule, save_checkpoint
+from .objective import Objective, check_finite, eager_where_compiled, gradient_shares
 from .run_folder import RunFolder
 from .stopping import StopRequest, stop_requests
 
@@ -35,24 +40,30 @@ class Selected(NamedTuple):
 class Trainer:
     """Trains a model and leaves checkpoints and ``metrics.jsonl`` in a run folder.
 
+    Several processes (``torch.distributed``) train together by ``DistributedDataParallel``, each on its part of every
+    batch; the first writes.
+
     Args:
         model: on ``device``.
         criterion: ``(output, labels) -> terms`` with ``total(terms)``, on ``device``.
         optimizer: over both.
         schedule: stepped after every optimiser step.
-        loader: gives ``(inputs, labels)``; its batch sampler has ``set_epoch``.
+        loader: gives ``(inputs, labels)``, this process's part of a batch; its batch sampler has ``set_epoch``.
         evaluate: predicts and evaluates the test images.
         folder: where files go.
         epochs: length of the training.
         device: where to compute.
         dtype: precision of the forward pass; float16 scales the loss.
         clip_norm: the gradient is scaled down to this norm where it is longer; 0: never.
+        accumulate: batches whose mean gradient makes one optimiser step; an epoch's last step has what is left.
+        unused_parameters: some trainable parameters get no gradient, which several processes must know of.
         eval_period: epochs between evaluations; the last epoch is always evaluated.
         checkpoint_period: epochs between writes of ``last.pth``; the last epoch is always written.
         checkpoint_minutes: also write it after so many minutes, in the middle of an epoch; 0: never.
         keep: older checkpoints (``last-1.pth``, ...) that stay.
         score: the epoch with the highest, the first of several, is selected; None: the last.
         config_text: written into the checkpoints.
+        track: called with each line of metrics.
     """
 
     def __init__(
@@ -68,18 +79,28 @@ class Trainer:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         clip_norm: float = 0.0,
+        accumulate: int = 1,
+        unused_parameters: bool = False,
         eval_period: int = 1,
         checkpoint_period: int = 1,
         checkpoint_minutes: float = 0.0,
         keep: int = 0,
         score: Callable[[Results], float] | None = None,
         config_text: str = "",
+        track: Callable[[dict[str, Any]], None] = lambda line: None,
     ) -> None:
         self.model, self.criterion, self.optimizer, self.schedule = model, criterion, optimizer, schedule
         self.loader, self.evaluate, self.folder = loader, evaluate, folder
-        self.epochs, self.device, self.dtype, self.clip_norm = epochs, device, dtype, clip_norm
+        self.epochs, self.device, self.clip_norm, self.accumulate = epochs, device, clip_norm, accumulate
         self.eval_period, self.checkpoint_period, self.score = eval_period, checkpoint_period, score
         self.checkpoint_minutes, self.keep, self.config_text = checkpoint_minutes, keep, config_text
+        self.track = track
+        self.objective: nn.Module = Objective(model, criterion, dtype)
+        if world_size() > 1:
+            devices = [device] if device.type == "cuda" else None
+            self.objective = DistributedDataParallel(
+                self.objective, device_ids=devices, find_unused_parameters=unused_parameters
+            )
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self.selected: Selected | None = None
         self.best_score = float("-inf")
@@ -87,6 +108,7 @@ class Trainer:
         self.sums: dict[str, torch.Tensor] = {}  # of the losses over those steps
         self.shares: dict[str, float] = {}
         self.saved_at = time.monotonic()
+        self.waited = 0.0  # seconds of the epoch under way in which there was no batch to train on
 
     def resume(self, state: dict, optimizer: bool, schedule: bool) -> int:
         """Takes over the state of an earlier training (``last.pth``) and returns the epoch to start from.
@@ -103,20 +125,11 @@ class Trainer:
         """
         try:
             if optimizer:
-                own, saved = self.optimizer.state_dict(), state["optimizer"]
-                sizes = [[len(group["params"]) for group in part["param_groups"]] for part in (own, saved)]
-                if state["optimizer_type"] != type(self.optimizer).__name__ or sizes[0] != sizes[1]:
-                    raise ValueError("the optimizer is another, or has other parameters")
-                self.optimizer.load_state_dict({"state": saved["state"], "param_groups": own["param_groups"]})
+                restore_optimizer(self.optimizer, state)
                 self.criterion.load_state_dict(state["criterion"])
                 self.scaler.load_state_dict(state["scaler"])
             if schedule:
-                position = {key: state["schedule"][key] for key in ("last_epoch", "_step_count")}
-                self.schedule.load_state_dict({**self.schedule.state_dict(), **position})
-                factors = [factor(self.schedule.last_epoch) for factor in self.schedule.lr_lambdas]
-                bases = zip(self.optimizer.param_groups, self.schedule.base_lrs, factors, strict=True)
-                for group, base, factor in bases:
-                    group["lr"] = base * factor
+                restore_schedule(self.schedule, state)
                 restore_random_states(state["random"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise DataError(f"the training cannot go on from this checkpoint: {first_line(error)}") from None
@@ -156,9 +169,8 @@ class Trainer:
                 trained = time.perf_counter()
                 self._end_epoch(line)
                 self._log(line, trained - started, time.perf_counter() - trained)
-                if self.epoch < self.epochs and stop.signal_number is not None:
-                    self._save_last()
-                    stop.check()
+                if self.epoch < self.epochs and any(any_of_all(stop.signal_number is not None)):
+                    self._stop(stop)
         return self.selected or self._selected_again()
 
     def _train_epoch(self, stop: StopRequest) -> dict[str, float]:
@@ -171,41 +183,64 @@ class Trainer:
         self.criterion.train()
         total = len(self.loader)
         self.loader.batch_sampler.set_epoch(self.epoch, self.step)
-        description = f"epoch {self.epoch + 1}/{self.epochs}"
-        bar = tqdm(self.loader, desc=description, total=total, initial=self.step, leave=False, disable=None)
+        description, hidden = f"epoch {self.epoch + 1}/{self.epochs}", None if is_main() else True
+        bar = tqdm(self.loader, desc=description, total=total, initial=self.step, leave=False, disable=hidden)
+        self.waited, ready = 0.0, time.perf_counter()
         for inputs, labels in bar:
-            lr = self._train_step(inputs, labels)
+            self.waited += time.perf_counter() - ready
+            lr = self._train_batch(inputs, labels)
             self.step += 1
-            if self.device.type == "cpu" or self.step % STEPS_BETWEEN_CHECKS == 0 or self.step == total:
-                _check_finite(self.sums, self.epoch + 1, self.step)
-            if self.step < total and (stop.signal_number is not None or self._is_due()):
-                self._save_last()
-                stop.check()
-        means = {name: value.item() / total for name, value in self.sums.items()}
-        return {"lr": lr, **means, "gradient_share": self.shares}
+            if self.step == total or self.step % self.accumulate == 0:
+                self._after_step(stop, is_last=self.step == total)
+            ready = time.perf_counter()
+        means = mean_of_all(torch.stack(list(self.sums.values()))) / total
+        return {"lr": lr, **dict(zip(self.sums, means.tolist(), strict=True)), "gradient_share": self.shares}
 
-    def _train_step(self, inputs: torch.Tensor, labels: torch.Tensor) -> float:
-        """Takes one step, adds its losses to ``sums``, and returns the learning rate it took."""
+    def _train_batch(self, inputs: torch.Tensor, labels: torch.Tensor) -> float:
+        """Takes a batch's gradient, and a step where it is time to; returns the learning rate of that step."""
         inputs, labels = (x.to(self.device, non_blocking=True) for x in (inputs, labels))
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            output = self.model(inputs)
-        terms = self.criterion(output, labels)
-        loss = self.criterion.total(terms)
-        if self.step == 0:
-            self.sums, self.shares = {}, self._gradient_shares(terms)
+        total, begun = len(self.loader), self.step // self.accumulate * self.accumulate
+        together = min(self.accumulate, total - begun)  # batches that make this step
+        is_last = self.step == begun + together - 1
+        alone = world_size() > 1 and not is_last  # gradients of all processes meet once a step
+        with self.objective.no_sync() if alone else nullcontext():
+            with eager_where_compiled() if self.step == 0 else nullcontext():
+                terms = self.objective(inputs, labels)
+            loss = self.criterion.total(terms)
+            if self.step == 0:
+                self.sums, self.shares = {}, gradient_shares(terms, self.criterion.total, self.model.parameters())
+            if self.step == begun:
+                self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss / together).backward()
+        for name, value in {"loss": loss, **terms}.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        lr = self.optimizer.param_groups[0]["lr"]
+        if is_last:
+            self._step_optimizer()
+        return lr
 
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+    def _step_optimizer(self) -> None:
         if self.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], self.clip_norm)
         self.scaler.step(self.optimizer)  # skipped by float16 while the scaler finds its scale
         self.scaler.update()
-        lr = self.optimizer.param_groups[0]["lr"]
         self.schedule.step()
-        for name, value in {"loss": loss, **terms}.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach()
-        return lr
+
+    def _after_step(self, stop: StopRequest, is_last: bool) -> None:
+        """Looks at the losses, seldom where that makes an accelerator wait, and saves or stops where it is time to."""
+        stopping, due = any_of_all(stop.signal_number is not None, is_main() and self._is_due())
+        interrupted = (stopping or due) and not is_last
+        if interrupted or is_last or self.device.type == "cpu" or self.step % STEPS_BETWEEN_CHECKS == 0:
+            check_finite(self.sums, self.epoch + 1, self.step)
+        if interrupted and stopping:
+            self._stop(stop)
+        elif interrupted:
+            self._save_last()
+
+    def _stop(self, stop: StopRequest) -> None:
+        self._save_last()
+        raise Stopped(stop.signal_number or signal.SIGTERM)  # where only another process was asked
 
     def _end_epoch(self, line: dict) -> None:
         """Evaluates where it is time to, keeps the best, and writes what the epoch leaves."""
@@ -217,10 +252,12 @@ class Trainer:
             score = self.score(results) if self.score else float(epoch)
             if score > self.best_score and (self.score or is_last):
                 self.selected, self.best_score = Selected(epoch, predictions, results), score
-                weights = self.model.state_dict()
-                save_checkpoint(self.folder.best, model=weights, epoch=epoch, score=score, config=self.config_text)
+                if is_main():
+                    content = {"model": self.model.state_dict(), "config": self.config_text}
+                    save_checkpoint(self.folder.best, **content, epoch=epoch, score=score)
         self.epoch, self.step, self.sums = epoch, 0, {}
         self.folder.add_metrics(line)
+        self.track(line)
         if is_last or epoch % self.checkpoint_period == 0 or self._is_due():
             self._save_last()
 
@@ -233,17 +270,9 @@ class Trainer:
     def _is_due(self) -> bool:
         return 0 < self.checkpoint_minutes * 60 <= time.monotonic() - self.saved_at
 
-    def _gradient_shares(self, terms: dict[str, torch.Tensor]) -> dict[str, float]:
-        """The norm of each weighted term's gradient in the model's parameters, divided by the sum of these norms."""
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        norms = {}
-        for name, term in terms.items():
-            weighted = self.criterion.total({name: term})
-            gradients = torch.autograd.grad(weighted, parameters, retain_graph=True, allow_unused=True)
-            norms[name] = torch.stack([g.float().norm() for g in gradients if g is not None]).norm().item()
-        return {name: norm / max(sum(norms.values()), 1e-12) for name, norm in norms.items()}
-
     def _save_last(self) -> None:
+        if not is_main():
+            return
         save_checkpoint(
             self.folder.last,
             keep=self.keep,
@@ -271,13 +300,5 @@ class Trainer:
             rows = line["gzsl"]
             text += f"  T1 {100 * line['T1']:.1f}  H {100 * rows['gamma=0']['H']:.1f} (gamma=0)"
             text += f" {100 * rows['oracle']['H']:.1f} (oracle)"
-        log.info("%s  %.1f s + %.1f s", text, train_seconds, eval_seconds)
-
-
-def _check_finite(sums: dict[str, torch.Tensor], epoch: int, step: int) -> None:
-    bad = [f"{name} is {value.item()}" for name, value in sums.items() if not torch.isfinite(value)]
-    if bad:
-        raise RunError(
-            f"the loss is not finite by step {step} of epoch {epoch} ({', '.join(bad)}): lower SOLVER.BASE_LR; "
-            f"last.pth, if written, holds the last good epoch"
-        )
+        waited = 100 * self.waited / train_seconds
+        log.info("%s  %.1f s (%.0f %% waiting for data) + %.1f s", text, train_seconds, waited, eval_seconds)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from REZSL.utils.distributed import own_rows, rows_of_all
+
 REG_TYPES = ("MSE", "RMSE", "MAE", "BMC")
 
 
@@ -45,7 +47,8 @@ class weighted_RegressLoss(nn.Module):
     with :math:`e` of :func:`elementwise_error`. ``BMC`` is the batch-based Monte-Carlo form of the balanced MSE (Ren et
     al., CVPR 2022): cross-entropy over the B x B Gaussian log-likelihoods :math:`-\|p_i - t_j\|^2 / 2\sigma^2`, times
     :math:`2\sigma^2`, with a learnable :math:`\sigma` (``noise_sigma``, 0.1 at first), which belongs in the optimiser;
-    no gradient passes through the factor, as in Ren et al.'s own code.
+    no gradient passes through the factor, as in Ren et al.'s own code. Under ``torch.distributed`` the targets are
+    those of the global batch.
 
     Args:
         RegNorm: L2-normalise predictions and targets over K first.
@@ -92,8 +95,9 @@ class weighted_RegressLoss(nn.Module):
         if self.RegNorm:
             pred, target = unit_rows(pred), unit_rows(target)
         variance = self.noise_sigma.square()
-        squared = (pred[:, None] - target[None]).square().sum(2)  # (B, B)
-        own = torch.arange(len(pred), device=pred.device)
+        targets = rows_of_all(target)
+        squared = (pred[:, None] - targets[None]).square().sum(2)  # (B, B of all processes)
+        own = torch.arange(len(targets), device=pred.device)[own_rows(len(pred))]
         loss = F.cross_entropy(-squared / (2 * variance), own, reduction=reduction)
         return loss * (2 * variance).detach()  # restores the scale; its own gradient would only shrink sigma to 0
 

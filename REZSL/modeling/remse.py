@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 from torch.nn import functional as F
+
+from REZSL.utils.distributed import own_rows, rows_of_all
 
 from .losses import check_reg_type, elementwise_error, weighted_RegressLoss
 
@@ -210,7 +211,7 @@ class ReZSL(nn.Module):
         if self._pending is None:
             return self._weights(self._error_mean, labels)
         weights = rebalance_weights(batch.mean, positive_minimum(batch.mean, 0), self.p, self.p2)
-        return weights[_own_rows(len(labels), len(weights))]
+        return weights[own_rows(len(labels))]
 
     def _weights(self, error_mean: Tensor, labels: Tensor | None = None) -> Tensor:
         rows = error_mean if labels is None else error_mean.index_select(0, labels)
@@ -223,7 +224,7 @@ class ReZSL(nn.Module):
         error = elementwise_error(pred.to(dtype), target.to(dtype), self.RegType, self.RegNorm)
         if self.validate and not torch.isfinite(error).all():
             raise ValueError("pred or target holds NaN or infinity")
-        batch = _Batch.of(_of_all_ranks(error), _of_all_ranks(labels))
+        batch = _Batch.of(rows_of_all(error), rows_of_all(labels))
         if weight_type == "in_batch":
             self._pending = batch
         else:
@@ -351,19 +352,3 @@ class ReMSELoss(nn.Module):
             weights = self.statistics.getWeights(len(labels), pred.shape[1], labels)
         weights = None if self.regression.RegType == "BMC" else weights.to(pred.dtype)
         return self.regression(pred, target, weights, self.reduction)
-
-
-def _of_all_ranks(rows: Tensor) -> Tensor:
-    """The rows of every rank, in the order of ranks; ``rows`` themselves without ``torch.distributed``."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return rows
-    gathered = rows.new_empty(dist.get_world_size() * len(rows), *rows.shape[1:])
-    dist.all_gather_into_tensor(gathered, rows.contiguous())
-    return gathered
-
-
-def _own_rows(rows: int, of: int) -> slice:
-    """Which rows of the global batch, of ``of`` rows, are this rank's ``rows``."""
-    if rows == of:
-        return slice(None)
-    return slice(dist.get_rank() * rows, (dist.get_rank() + 1) * rows)

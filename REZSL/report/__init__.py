@@ -16,6 +16,7 @@ from .results import format_results, write_json
 from .runs import Run, read_runs
 from .summary import comparison_tidy, comparison_wide, figures_of, read_entry, read_results, seeds_table
 from .tables import Table
+from .tracking import tracking
 
 __all__ = [
     "Run",
@@ -38,6 +39,7 @@ __all__ = [
     "render_page",
     "seeds_table",
     "summary_table",
+    "tracking",
     "write_json",
     "write_page",
 ]

@@ -1,5 +1,6 @@
 """From the config to optimiser and schedule."""
 
+import math
 from functools import partial
 
 import torch
@@ -11,20 +12,21 @@ from .schedule import lr_factor
 
 
 def build_solver(
-    cfg: CfgNode, model: nn.Module, criterion: nn.Module, steps_per_epoch: int
+    cfg: CfgNode, model: nn.Module, criterion: nn.Module, batches_per_epoch: int
 ) -> tuple[torch.optim.Optimizer, LambdaLR]:
     """Builds the optimiser over ``model`` and ``criterion``, and a schedule to be stepped after its every step."""
     solver = cfg.SOLVER
     groups = parameter_groups(
         model, criterion, solver.BASE_LR, solver.BIAS_LR_FACTOR, solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_BIAS
     )
+    fused = all(p.is_cuda for group in groups for p in group["params"])  # one kernel for all parameters
     if solver.OPTIMIZER == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=solver.BASE_LR, momentum=solver.MOMENTUM)
+        optimizer = torch.optim.SGD(groups, lr=solver.BASE_LR, momentum=solver.MOMENTUM, fused=fused)
     else:
-        optimizer = torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=(solver.MOMENTUM, 0.999))
+        optimizer = torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=(solver.MOMENTUM, 0.999), fused=fused)
     factor = partial(
         lr_factor,
-        steps_per_epoch=steps_per_epoch,
+        steps_per_epoch=math.ceil(batches_per_epoch / solver.ACCUMULATE),
         epochs=solver.MAX_EPOCH,
         kind=solver.SCHEDULE,
         gamma=solver.GAMMA,

@@ -6,6 +6,8 @@ import sys
 
 from tqdm import tqdm
 
+from .distributed import is_main
+
 ROOT = "REZSL"
 
 
@@ -19,15 +21,20 @@ class _ConsoleHandler(logging.Handler):
 
 
 def setup_logging(log_file: str | os.PathLike | None = None) -> None:
-    """Sends the package's log to the console and, when given, appends it to ``log_file``; replaces earlier set-ups."""
+    """Sends the package's log to the console and, when given, appends it to ``log_file``; replaces earlier set-ups.
+
+    Of several processes only the first writes a log; the others tell their errors.
+    """
     logger = logging.getLogger(ROOT)
     logger.setLevel(logging.INFO)
     close_logging()
     logger.propagate = False
     console = _ConsoleHandler()
     console.setFormatter(logging.Formatter("%(message)s"))
+    if not is_main():
+        console.setLevel(logging.ERROR)
     logger.addHandler(console)
-    if log_file is not None:
+    if log_file is not None and is_main():
         file = logging.FileHandler(log_file, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger.addHandler(file)

@@ -678,7 +678,7 @@ def test_the_run_of_a_validation_is_evaluated_again_without_its_row(run, tmp_pat
 
 def interrupt_step(monkeypatch, call):
     """Asks the process to stop, as a batch system would, during the ``call``-th training step from now."""
-    original, calls = train.Trainer._train_step, []
+    original, calls = train.Trainer._train_batch, []
 
     def step(*arguments):
         calls.append(1)
@@ -686,7 +686,7 @@ def interrupt_step(monkeypatch, call):
             signal.raise_signal(signal.SIGTERM)
         return original(*arguments)
 
-    monkeypatch.setattr(train.Trainer, "_train_step", step)
+    monkeypatch.setattr(train.Trainer, "_train_batch", step)
 
 
 LONGER = "SOLVER.MAX_EPOCH 3 DATALOADER.N_BATCH 4 SOLVER.SCHEDULE cosine SOLVER.OPTIMIZER adamw"

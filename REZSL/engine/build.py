@@ -1,0 +1,77 @@
+"""From the config and built objects to the training."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+from yacs.config import CfgNode
+
+from REZSL.evaluation import Predictions, Results
+
+from .run_folder import RunFolder
+from .trainer import Trainer
+
+SCORES = {  # by which an epoch is kept; None: the last
+    "last": None,
+    "oracle": lambda results: results.gzsl["oracle"].H,
+    "H": lambda results: results.gzsl["oracle"].H,
+    "AUSUC": lambda results: results.AUSUC,
+}
+
+
+def build_trainer(
+    cfg: CfgNode,
+    model: torch.nn.Module,
+    criterion: torch.nn.Module,
+    solver: tuple[torch.optim.Optimizer, LambdaLR],
+    loader: DataLoader,
+    evaluate: Callable[[], tuple[Predictions, Results]],
+    folder: RunFolder,
+    device: torch.device,
+    score: str,
+    epochs: int = 0,
+    track: Callable[[dict[str, Any]], None] = lambda line: None,
+) -> Trainer:
+    """Builds the training of ``model``.
+
+    Args:
+        cfg: the configuration.
+        model: on ``device``.
+        criterion: on ``device``.
+        solver: optimiser and schedule.
+        loader: of the training images.
+        evaluate: predicts and evaluates the test images.
+        folder: where files go.
+        device: where to compute.
+        score: which epoch is kept, a key of ``SCORES``.
+        epochs: length of the training, evaluated once at its end; 0: SOLVER.MAX_EPOCH, evaluated every TEST.PERIOD.
+        track: called with each line of metrics.
+    """
+    if cfg.MODEL.COMPILE:
+        model.compile()
+        criterion.compile()
+    optimizer, schedule = solver
+    return Trainer(
+        model,
+        criterion,
+        optimizer,
+        schedule,
+        loader,
+        evaluate,
+        folder,
+        epochs=epochs or cfg.SOLVER.MAX_EPOCH,
+        device=device,
+        dtype=getattr(torch, cfg.DTYPE),
+        clip_norm=cfg.SOLVER.CLIP_NORM,
+        accumulate=cfg.SOLVER.ACCUMULATE,
+        unused_parameters=cfg.MODEL.BACKBONE.TYPE == "timm" or cfg.MODEL.META_ARCHITECTURE == "GEMNet",
+        eval_period=epochs or cfg.TEST.PERIOD,
+        checkpoint_period=cfg.SOLVER.CHECKPOINT_PERIOD,
+        checkpoint_minutes=cfg.SOLVER.CHECKPOINT_MINUTES,
+        keep=cfg.SOLVER.KEEP_CHECKPOINTS,
+        score=SCORES[score],
+        config_text=cfg.dump(),
+        track=track,
+    )

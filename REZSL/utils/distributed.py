@@ -1,0 +1,129 @@
+"""Several processes on one training, started by torchrun: who is who, and what they tell each other.
+
+Everything here does the right thing, at no cost, in a process that is alone. Small things that processes agree on pass
+through the CPU, so an accelerator never waits for them.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from .errors import ConfigError
+
+
+def start(device_name: str) -> None:
+    """Joins the processes that torchrun started; does nothing where it started none.
+
+    Args:
+        device_name: ``MODEL.DEVICE``; with ``auto`` or ``cuda`` every process takes the GPU of its local rank.
+
+    Raises:
+        ConfigError: one certain GPU is asked for, or there are fewer GPUs than local processes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        return
+    on_gpu = device_name != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        local, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if device_name not in ("auto", "cuda"):
+            raise ConfigError(f"MODEL.DEVICE is {device_name}, but torchrun gives every process its own: set it auto")
+        if local >= count:
+            raise ConfigError(f"torchrun started a process {local} here, but torch sees {count} CUDA devices")
+        torch.cuda.set_device(local)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+
+
+def finish() -> None:
+    """Leaves the other processes."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def world_size() -> int:
+    """How many processes train together; 1 for one that is alone."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process, 0 to ``world_size() - 1``."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes files and talks."""
+    return rank() == 0
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """Lets process 0 through first, then the others: what it writes they find.
+
+    Raises:
+        SystemExit: in the others, where process 0 failed; it has told why.
+    """
+    if world_size() == 1:
+        yield
+    elif is_main():
+        done = torch.zeros(1)
+        try:
+            yield
+            done.fill_(1)
+        finally:
+            dist.broadcast(done, 0)
+    else:
+        done = torch.zeros(1)
+        dist.broadcast(done, 0)
+        if not done:
+            raise SystemExit(1)
+        yield
+
+
+def any_of_all(*flags: bool) -> list[bool]:
+    """For each flag, whether it is set in any process; waits for all of them."""
+    if world_size() == 1:
+        return list(flags)
+    told = torch.tensor(flags, dtype=torch.int32)
+    dist.all_reduce(told, dist.ReduceOp.MAX)
+    return told.bool().tolist()
+
+
+def barrier() -> None:
+    """Waits until every process has come here."""
+    any_of_all(True)
+
+
+def mean_of_all(value: Tensor) -> Tensor:
+    """The mean of ``value`` over the processes."""
+    if world_size() == 1:
+        return value
+    total = value.detach().clone()
+    dist.all_reduce(total)
+    return total / world_size()
+
+
+def rows_of_all(rows: Tensor) -> Tensor:
+    """The rows of every process, in the order of ranks; each must bring the same number. No gradient passes through."""
+    if world_size() == 1:
+        return rows
+    gathered = rows.new_empty(world_size() * len(rows), *rows.shape[1:])
+    dist.all_gather_into_tensor(gathered, rows.detach().contiguous())
+    return gathered
+
+
+def own_rows(count: int) -> slice:
+    """Which of :func:`rows_of_all` are this process's, which brought ``count``."""
+    return slice(rank() * count, (rank() + 1) * count)
+
+
+def objects_of_all(value: Any) -> list[Any]:
+    """The ``value`` of every process, in the order of ranks; anything that pickles."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
