@@ -1,6 +1,7 @@
 """From the config to the split, the loaders and the semantics."""
 
 import logging
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,7 @@ def _loader_options(cfg: CfgNode) -> dict[str, Any]:
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "collate_fn": _as_fetched,
+        "worker_init_fn": _ignore_stop_signals,
         "generator": torch.Generator(),  # else the loader draws from the global one, as often as it starts workers
         "pin_memory": torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu",
     }
@@ -146,6 +148,12 @@ def _config_findings(cfg: CfgNode, files: XlsaFiles) -> list[Finding]:
         except ConfigError as error:
             findings.append(Finding("config", "error", str(error)))
     return findings or [Finding("config", "ok", "transforms, batches and attribute groups suit the data")]
+
+
+def _ignore_stop_signals(worker: int) -> None:
+    """A batch system signals every process of a run: the loading ones work on until the training has saved itself."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _as_fetched(batch: Any) -> Any:

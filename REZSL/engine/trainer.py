@@ -271,6 +271,7 @@ class Trainer:
         return 0 < self.checkpoint_minutes * 60 <= time.monotonic() - self.saved_at
 
     def _save_last(self) -> None:
+        sums = {name: mean_of_all(value) for name, value in self.sums.items()}
         if not is_main():
             return
         save_checkpoint(
@@ -284,7 +285,7 @@ class Trainer:
             scaler=self.scaler.state_dict(),
             epoch=self.epoch,
             step=self.step,
-            sums=self.sums,
+            sums=sums,
             shares=self.shares,
             history=self.folder.history,
             random=random_states(),

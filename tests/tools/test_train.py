@@ -3,7 +3,11 @@
 import csv
 import json
 import logging
+import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from statistics import fmean
 
@@ -781,3 +785,23 @@ def test_a_full_disk_is_told_and_costs_no_checkpoint(run, tmp_path, monkeypatch,
     assert (tmp_path / "parts" / "last.pth").read_bytes() == before
     assert run("parts", LONGER, "--resume") == 0
     assert (tmp_path / "whole/results.json").read_bytes() == (tmp_path / "parts/results.json").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_of_a_run_costs_nothing(tiny, tmp_path, number):
+    """As Ctrl-C and batch systems send it: the loading processes get it too."""
+    tiny.write()
+    experiment = tmp_path / "experiment.yaml"
+    options = {"DATALOADER": {"NUM_WORKERS": 2, "N_BATCH": 4000}, "SOLVER": {"CHECKPOINT_MINUTES": 0.005}}
+    experiment.write_text(yaml.safe_dump(BASE | {key: BASE[key] | value for key, value in options.items()}))
+    where = ["OUTPUT_DIR", str(tmp_path / "run"), "DATASETS.ROOT", str(tiny.root)]
+    command = [sys.executable, str(Path(train.__file__)), "--config-file", str(experiment), *where, *FEATURES]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "last.pth").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, said
+    assert said.strip() == "stopped, and saved what was done: the same command with --resume goes on"
+    assert torch.load(tmp_path / "run" / "last.pth", weights_only=True)["step"] > 0
