@@ -27,6 +27,7 @@ setup(
     ],
     extras_require={
         "timm": ["timm>=1.0.13"],
-        "test": ["pytest>=7", "hypothesis>=6", "ruff", "selenium>=4.11", "timm>=1.0.13"],
+        "tensorboard": ["tensorboard"],
+        "test": ["pytest>=7", "hypothesis>=6", "ruff", "selenium>=4.11", "tensorboard", "timm>=1.0.13"],
     },
 )

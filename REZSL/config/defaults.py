@@ -13,7 +13,7 @@ _C.MODEL_FILE_NAME = ""  # name of the selected checkpoint inside the run folder
 _C.SEED = 214  # seed of weights, episodes and augmentation
 _C.PRETRAINED_MODELS = "pretrained_models"  # folder where downloaded ImageNet weights are kept
 _C.DTYPE = "float32"  # precision of the forward pass: float32, bfloat16 or float16 (with loss scaling)
-_C.TF32 = False  # CUDA only: float32 products and convolutions may round their factors to 10 bits, which is faster
+_C.TF32 = "convolutions"  # CUDA: where float32 factors may round to 10 bits for speed: convolutions, always, never
 _C.TRACKER = "none"  # metrics also go to tensorboard (in the run folder), wandb or mlflow, where installed
 
 _C.MODEL = CN()
@@ -112,6 +112,7 @@ _C.TEST.SELECT = "last"  # epoch kept as best.pth: last, or oracle (best H on th
 
 CHOICES = {
     "DTYPE": ("float32", "bfloat16", "float16"),
+    "TF32": ("convolutions", "always", "never"),
     "TRACKER": ("none", "tensorboard", "wandb", "mlflow"),
     "MODEL.META_ARCHITECTURE": ("BasicNet", "AttentionNet", "GEMNet"),
     "MODEL.BACKBONE.TYPE": ("resnet", "vit", "timm", "features"),

@@ -97,7 +97,7 @@ class Trainer:
         self.track = track
         self.objective: nn.Module = Objective(model, criterion, dtype)
         if world_size() > 1:
-            devices = [device] if device.type == "cuda" else None
+            devices = [torch.cuda.current_device()] if device.type == "cuda" else None
             self.objective = DistributedDataParallel(
                 self.objective, device_ids=devices, find_unused_parameters=unused_parameters
             )

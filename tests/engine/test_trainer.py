@@ -356,3 +356,68 @@ def test_checkpoints_by_the_clock_and_older_ones(tmp_path, monkeypatch):
     kept = [load_checkpoint(tmp_path / f"last{n}.pth") for n in ("", "-1", "-2")]
     assert [(c["epoch"], c["step"]) for c in kept] == places[:0:-1]
     assert sorted(path.name for path in tmp_path.glob("last*")) == ["last-1.pth", "last-2.pth", "last.pth"]
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 5])
+def test_accumulated_gradients_are_those_of_the_batches_together(tmp_path, accumulate):
+    """Of the last step, which has what is left of the five batches, too; written as a plain loop."""
+    trainer = make_trainer(tmp_path, epochs=1, accumulate=accumulate, clip_norm=0.3)
+    trainer.criterion.regression.statistics.p = trainer.criterion.regression.statistics.p2 = 0.0
+    trainer.loader.batch_sampler.num_batches = 5
+    model, criterion = copy.deepcopy(trainer.model), copy.deepcopy(trainer.criterion)
+    batches = list(trainer.loader)
+    trainer.train()
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    for start in range(0, 5, accumulate):
+        inputs, labels = (torch.cat(part) for part in zip(*batches[start : start + accumulate], strict=True))
+        optimizer.zero_grad()
+        criterion.total(criterion(model(inputs), labels)).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.3)
+        optimizer.step()
+    for ours, plain in zip(trainer.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, plain)
+    assert trainer.schedule.last_epoch == -(-5 // accumulate)
+
+
+def test_an_accumulating_run_stops_between_steps(tmp_path):
+    """Gradients are in no checkpoint: a run that is asked to stop goes on to the end of its step first."""
+    trainer = make_trainer(tmp_path, epochs=1, accumulate=2)
+    trainer.loader.batch_sampler.num_batches = 6
+    calls = []
+
+    def ask_in_the_third(module, inputs):
+        calls.append(0)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    trainer.model.register_forward_pre_hook(ask_in_the_third)
+    with pytest.raises(Stopped):
+        trainer.train()
+    assert len(calls) == load_checkpoint(tmp_path / "last.pth")["step"] == 4
+
+
+def test_lines_of_metrics_are_tracked(tmp_path):
+    lines = []
+    trainer = make_trainer(tmp_path, track=lines.append)
+    trainer.train()
+    assert lines == trainer.folder.history
+
+
+def test_the_last_good_checkpoint_survives_a_loss_that_is_not_finite(tmp_path):
+    """Even where it is time to save just then."""
+    trainer = make_trainer(tmp_path, epochs=2, checkpoint_minutes=1e-9)
+    trainer.criterion.regression.statistics.validate = False
+    calls = []
+
+    def spoil(module, inputs):
+        calls.append(0)
+        if len(calls) == BATCHES + 2:
+            module.head.regressor.weight.data.fill_(float("nan"))
+
+    trainer.model.register_forward_pre_hook(spoil)
+    with pytest.raises(RunError, match=r"not finite by step 2 of epoch 2 \(loss is nan"):
+        trainer.train()
+    state = load_checkpoint(tmp_path / "last.pth")
+    assert (state["epoch"], state["step"]) == (1, 1)
+    assert all(value.isfinite().all() for value in state["model"].values())

@@ -96,3 +96,10 @@ def test_a_step_moves_the_criterions_sigma_too():
     criterion(model(torch.randn(5, 3)), torch.rand(5, 4)).backward()
     optimizer.step()
     assert criterion.noise_sigma.item() != before
+
+
+def test_the_schedule_counts_steps_not_batches():
+    _, _, optimizer, schedule = build(
+        "SOLVER.ACCUMULATE", "2", "SOLVER.STEPS", "1", "SOLVER.GAMMA", "0.5", steps_per_epoch=5
+    )
+    assert rates(optimizer, schedule, 7)[0] == [0.5] * 3 + [0.25] * 3 + [0.125]

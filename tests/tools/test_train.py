@@ -287,6 +287,7 @@ ATTENTION = "MODEL.META_ARCHITECTURE AttentionNet"
         ("", "SOLVER.WEIGHT_DECAY 0.5"),
         ("", "SOLVER.SCHEDULE cosine"),
         ("", "SOLVER.CLIP_NORM 0.01"),
+        ("", "SOLVER.ACCUMULATE 2"),
         ("SOLVER.SCHEDULE cosine", "SOLVER.WARMUP_EPOCHS 0.5"),
         ("", "SEED 6"),
     ],
@@ -805,3 +806,32 @@ def test_a_signal_to_all_processes_of_a_run_costs_nothing(tiny, tmp_path, number
     assert process.returncode == 128 + number, said
     assert said.strip() == "stopped, and saved what was done: the same command with --resume goes on"
     assert torch.load(tmp_path / "run" / "last.pth", weights_only=True)["step"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("TF32 always", "TF32 is 'always', but that is a precision of CUDA devices, and this is cpu"),
+        ("TRACKER wandb", "TRACKER wandb needs wandb: pip install wandb"),
+        (
+            "TRACKER tensorbord",
+            "TRACKER is 'tensorbord', expected one of none, tensorboard, wandb, mlflow; did you mean",
+        ),
+    ],
+)
+def test_what_cannot_be_done_here_is_refused(run, capsys, monkeypatch, options, message):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert run("run", options) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_compiled_run_is_the_run(run, tmp_path):
+    """Model and criterion as one graph each, however often the mode changes; saved under the same names."""
+    options = f"{LONGER} {CROSS_BATCH} {ATTENTION}"
+    assert run("eager", options) == run("compiled", options + " MODEL.COMPILE True") == 0
+    for line, other in zip(*(read_metrics(tmp_path / name) for name in ("eager", "compiled")), strict=True):
+        assert other["loss"] == pytest.approx(line["loss"], rel=1e-4)
+        assert other["gradient_share"] == pytest.approx(line["gradient_share"], rel=1e-3)
+    states = [torch.load(tmp_path / name / "best.pth", weights_only=True)["model"] for name in ("eager", "compiled")]
+    assert states[0].keys() == states[1].keys()

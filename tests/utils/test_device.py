@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from REZSL.utils.device import resolve_device
+from REZSL.utils.device import allow_tf32, resolve_device
 from REZSL.utils.errors import ConfigError
 
 
@@ -46,3 +46,19 @@ def test_devices_that_a_driver_counts_but_cannot_use(monkeypatch):
     assert resolve_device("auto").type == "cpu"
     with pytest.raises(ConfigError, match="torch sees 0 CUDA devices"):
         resolve_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("where", "convolutions", "products"),
+    [("always", True, True), ("never", False, False), ("convolutions", True, False)],
+)
+def test_tf32_is_allowed_where_told(where, convolutions, products):
+    allow_tf32(where, torch.device("cuda:0"))
+    assert torch.backends.cudnn.allow_tf32 is convolutions
+    assert torch.backends.cuda.matmul.allow_tf32 is products
+    allow_tf32("convolutions", torch.device("cpu"))  # as torch has it
+
+
+def test_tf32_is_of_cuda_devices():
+    with pytest.raises(ConfigError, match="TF32 is 'never', but that is a precision of CUDA devices, and this is cpu"):
+        allow_tf32("never", torch.device("cpu"))

@@ -1,0 +1,95 @@
+"""Metrics to trackers: TensorBoard's own files, and what W&B and MLflow are called with."""
+
+import contextlib
+import sys
+from types import SimpleNamespace
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from REZSL.report import tracking
+
+LINES = [
+    {
+        "epoch": 1,
+        "loss": 2.0,
+        "gradient_share": {"ce": 0.9},
+        "gzsl": {"gamma=0": {"H": 0.25, "uses_test_labels": True}},
+    },
+    {"epoch": 2, "loss": 1.0, "gradient_share": {"ce": 0.8}, "gzsl": {"gamma=0": {"H": 0.5, "uses_test_labels": True}}},
+]
+FIGURES = [
+    {"loss": 2.0, "gradient_share/ce": 0.9, "gzsl/gamma_0/H": 0.25},
+    {"loss": 1.0, "gradient_share/ce": 0.8, "gzsl/gamma_0/H": 0.5},
+]
+CONFIG = {"SEED": 1, "SOLVER.BASE_LR": 0.5}
+
+
+def log(kind, folder, lines=LINES):
+    with tracking(kind, folder, "the run", CONFIG) as track:
+        for line in lines:
+            track(line)
+
+
+def test_tensorboard_reads_what_was_written(tmp_path):
+    log("tensorboard", tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert set(events.Tags()["scalars"]) == set(FIGURES[0])
+    for name in FIGURES[0]:
+        assert [(e.step, e.value) for e in events.Scalars(name)] == [
+            (n + 1, pytest.approx(figures[name])) for n, figures in enumerate(FIGURES)
+        ]
+
+
+class Wandb:
+    def __init__(self):
+        self.runs, self.logged = [], []
+
+    def init(self, **options):
+        self.runs.append(options)
+        return SimpleNamespace(
+            id=options["id"] or "new",
+            log=lambda figures, step: self.logged.append((step, figures)),
+            finish=lambda: None,
+        )
+
+
+def test_wandb_gets_every_line_and_finds_a_run_again(tmp_path, monkeypatch):
+    wandb = Wandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    log("wandb", tmp_path, LINES[:1])
+    log("wandb", tmp_path, LINES[1:])
+    assert wandb.logged == [(1, FIGURES[0]), (2, FIGURES[1])]
+    assert [run["id"] for run in wandb.runs] == [None, "new"]
+    assert wandb.runs[0]["config"] == CONFIG and wandb.runs[0]["name"] == "the run"
+
+
+class MLflow:
+    def __init__(self):
+        self.runs, self.logged, self.parameters = [], [], []
+
+    @contextlib.contextmanager
+    def start_run(self, run_id, run_name):
+        self.runs.append((run_id, run_name))
+        yield SimpleNamespace(info=SimpleNamespace(run_id=run_id or "new"))
+
+    def log_params(self, parameters):
+        self.parameters.append(parameters)
+
+    def log_metrics(self, figures, step):
+        self.logged.append((step, figures))
+
+
+def test_mlflow_gets_every_line_and_finds_a_run_again(tmp_path, monkeypatch):
+    mlflow = MLflow()
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    log("mlflow", tmp_path, LINES[:1])
+    log("mlflow", tmp_path, LINES[1:])
+    assert mlflow.logged == [(1, FIGURES[0]), (2, FIGURES[1])]
+    assert mlflow.runs == [(None, "the run"), ("new", None)]
+    assert mlflow.parameters == [{"SEED": "1", "SOLVER.BASE_LR": "0.5"}]
+
+
+def test_no_tracker_writes_nothing(tmp_path):
+    log("none", tmp_path)
+    assert not list(tmp_path.iterdir())
