@@ -11,19 +11,30 @@ import json
 import logging
 import sys
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from yacs.config import CfgNode
 
-from REZSL.config import differences, flat, load_config
-from REZSL.data import Data, build_data, build_validation_data
+from REZSL.config import drift, flat, load_config
+from REZSL.data import (
+    Data,
+    build_data,
+    build_token_data,
+    build_token_sets,
+    build_validation_data,
+    open_token_cache,
+    token_loader_options,
+    wants_tokens,
+)
 from REZSL.engine import (
     RunFolder,
     Selected,
     Trainer,
     build_trainer,
+    keep_tokens,
     load_checkpoint,
     load_model_state,
     newest_checkpoint,
@@ -42,11 +53,6 @@ from REZSL.utils.logging import setup_logging
 from REZSL.utils.seeding import seed_everything
 
 log = logging.getLogger("REZSL.train")
-
-FREE_KEYS = {  # a run may go on with another value: the results do not depend on them
-    "OUTPUT_DIR", "PRETRAINED_MODELS", "MODEL.DEVICE", "DATASETS.ROOT", "DATASETS.IMAGE_ROOT", "DATASETS.CHECK_IMAGES",
-    "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.CHECKPOINT_MINUTES", "SOLVER.KEEP_CHECKPOINTS",
-}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,8 +152,7 @@ def run(cfg: CfgNode, eval_only: bool = False, resume: bool = False, accept_chan
 
 def _check_drift(cfg: CfgNode, folder: RunFolder, accept_changes: bool) -> None:
     """A run goes on with the config it had; keys that change where and how, but not what, may differ."""
-    changed = differences(load_config(folder.config), cfg)
-    changed = {key: values for key, values in changed.items() if key not in FREE_KEYS}
+    changed = drift(load_config(folder.config), cfg)
     told = "; ".join(f"{key} {old!r}, now {new!r}" for key, (old, new) in changed.items())
     if changed and not accept_changes:
         raise RunError(
@@ -192,6 +197,7 @@ def _train(
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     places = f"{world_size()} processes on {device.type}" if world_size() > 1 else device
     log.info("%s on %s, %.1f M trainable parameters; run folder %s", _label(cfg), places, trainable / 1e6, folder.path)
+    data = _with_tokens(cfg, data, model, device)
     with tracking(cfg.TRACKER if is_main() else "none", folder.path, str(folder.path), flat(cfg)) as track:
         trainer = build_trainer(
             cfg,
@@ -211,6 +217,15 @@ def _train(
             log.info("going on after %d steps of epoch %d", trainer.step, trainer.epoch + 1)
             return trainer.train()
         return trainer.train(_resume(cfg, start, trainer) if start else 0)
+
+
+def _with_tokens(cfg: CfgNode, data: Data, model: ZSLModel, device: torch.device) -> Data:
+    """``data`` as tokens where the backbone is frozen and every image looks the same each time."""
+    if not wants_tokens(cfg):
+        return data
+    opened, dtype, options = partial(open_token_cache, cfg, data), getattr(torch, cfg.DTYPE), token_loader_options(cfg)
+    tokens = keep_tokens(model.backbone, build_token_sets(cfg, data), opened, device, dtype, **options)
+    return build_token_data(cfg, data, tokens) if tokens else data
 
 
 def _evaluate_only(cfg: CfgNode, data: Data, device: torch.device) -> Selected:

@@ -77,6 +77,13 @@ _C.DATALOADER = CN()
 _C.DATALOADER.NUM_WORKERS = 4  # loading processes; 0: load in the main process
 _C.DATALOADER.MODE = "random"  # batches: random, or episode (WAYS classes x SHOTS images)
 _C.DATALOADER.N_BATCH = 0  # batches an epoch; 0: as many as one pass over the training images fills
+_C.DATALOADER.CACHE = "none"  # decoded images, kept in ram or on disk, no larger than training needs them
+_C.DATALOADER.CACHE_DIR = "cache"  # folder of the caches on disk
+_C.DATALOADER.CACHE_GB = (
+    20.0  # 10^9 bytes that the folder, or the memory, may take; the oldest go, the rest is read anew
+)
+_C.DATALOADER.TOKENS = "auto"  # tokens of a frozen backbone, kept on disk: auto (where images always look the same),
+#                                always (so that random DATA_AUG is left out) or never
 _C.DATALOADER.EP_PER_BATCH = 1  # episodes a batch; a batch has WAYS * SHOTS * EP_PER_BATCH images in either MODE
 
 _C.SOLVER = CN()
@@ -125,6 +132,8 @@ CHOICES = {
     "DATASETS.FEATURE_SCALING": ("none", "standard", "minmax", "l2"),
     "DATASETS.SEMANTIC": ("original", "normalized"),
     "DATASETS.SEMANTIC_TYPE": ("GBU",),
+    "DATALOADER.CACHE": ("none", "ram", "disk"),
+    "DATALOADER.TOKENS": ("auto", "always", "never"),
     "DATALOADER.MODE": ("random", "episode"),
     "SOLVER.OPTIMIZER": ("sgd", "adamw"),
     "SOLVER.SCHEDULE": ("step", "cosine"),
@@ -139,6 +148,7 @@ POSITIVE = (
     "DATASETS.WAYS",
     "DATASETS.SHOTS",
     "DATALOADER.EP_PER_BATCH",
+    "DATALOADER.CACHE_GB",
     "SOLVER.MAX_EPOCH",
     "SOLVER.ACCUMULATE",
     "SOLVER.BASE_LR",
@@ -170,6 +180,22 @@ NON_NEGATIVE = (
     "SOLVER.MOMENTUM",
     "SOLVER.WARMUP_EPOCHS",
 )
+FREE = {  # a run may go on with another value: the results do not depend on them
+    "OUTPUT_DIR",
+    "PRETRAINED_MODELS",
+    "TRACKER",
+    "MODEL.DEVICE",
+    "DATASETS.ROOT",
+    "DATASETS.IMAGE_ROOT",
+    "DATASETS.CHECK_IMAGES",
+    "DATALOADER.NUM_WORKERS",
+    "DATALOADER.CACHE",
+    "DATALOADER.CACHE_DIR",
+    "DATALOADER.CACHE_GB",
+    "SOLVER.CHECKPOINT_PERIOD",
+    "SOLVER.CHECKPOINT_MINUTES",
+    "SOLVER.KEEP_CHECKPOINTS",
+}
 RETIRED = {  # key: (the only value that still loads, why)
     "MODEL.GPUS": ([0], "choose a GPU with CUDA_VISIBLE_DEVICES=N or MODEL.DEVICE cuda:N, several with torchrun"),
     "MODEL.ATTENTION.WEIGHT_SHARED": (True, "the attention projections are always shared by all attributes"),

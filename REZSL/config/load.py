@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 from REZSL.utils.errors import ConfigError, first_line
 from REZSL.utils.registry import did_you_mean
 
-from .defaults import CHOICES, NON_NEGATIVE, POSITIVE, RETIRED, get_defaults
+from .defaults import CHOICES, FREE, NON_NEGATIVE, POSITIVE, RETIRED, get_defaults
 
 COMMAND_LINE = "command line"
 RUN_FILES = ("config.yaml", "metrics.jsonl", "last.pth", "predictions.npz", "results.json", "figures", "eval", "val")
@@ -51,6 +51,11 @@ def load_config(config_file: str | os.PathLike | None = None, overrides: Sequenc
 def flat(cfg: CfgNode) -> dict[str, Any]:
     """Returns every key's value, by its full name such as ``SOLVER.BASE_LR``."""
     return dict(_leaves(cfg))
+
+
+def drift(before: CfgNode, now: CfgNode) -> dict[str, tuple[Any, Any]]:
+    """Returns the differences that change what a run comes to, not only where or how fast."""
+    return {key: values for key, values in differences(before, now).items() if key not in FREE}
 
 
 def differences(a: CfgNode, b: CfgNode) -> dict[str, tuple[Any, Any]]:
@@ -188,6 +193,11 @@ def _check_model(cfg: CfgNode, fail: Callable[..., None]) -> None:
     if (cfg.DATASETS.INPUT == "features") != (cfg.MODEL.BACKBONE.TYPE == "features"):
         problem = f"but DATASETS.INPUT is {cfg.DATASETS.INPUT!r}: both or neither must be features"
         fail("MODEL.BACKBONE.TYPE", problem, "DATASETS.INPUT")
+    if cfg.DATASETS.INPUT == "features" and cfg.DATALOADER.CACHE != "none":
+        fail("DATALOADER.CACHE", "but DATASETS.INPUT is features, which are in memory already", "DATASETS.INPUT")
+    if cfg.DATALOADER.TOKENS == "always" and (cfg.MODEL.BACKBONE.FINETUNE or cfg.DATASETS.INPUT == "features"):
+        problem = "but only images that pass a frozen backbone (MODEL.BACKBONE.FINETUNE False) have tokens to keep"
+        fail("DATALOADER.TOKENS", problem)
     if cfg.DATASETS.FEATURE_SCALING != "none" and cfg.DATASETS.INPUT != "features":
         fail("DATASETS.FEATURE_SCALING", "but DATASETS.INPUT is images: only features are scaled")
     if cfg.MODEL.BACKBONE.TYPE == "timm" and not cfg.MODEL.BACKBONE.NAME:

@@ -1,6 +1,17 @@
 """Data: the xlsa17 files, images and features, transforms, samplers, word vectors, the demo data set."""
 
-from .build import Data, build_data, build_validation_data, check_data
+from .build import (
+    Data,
+    build_data,
+    build_token_data,
+    build_token_sets,
+    build_validation_data,
+    check_data,
+    open_token_cache,
+    token_loader_options,
+    wants_tokens,
+)
+from .cache import ArrayCache
 from .finding import Finding
 from .images import ZSLDataset, find_images
 from .samplers import EpisodicBatchSampler, RandomBatchSampler
@@ -10,6 +21,7 @@ from .transforms import build_transform
 from .validation import validation_split
 
 __all__ = [
+    "ArrayCache",
     "Data",
     "EpisodicBatchSampler",
     "Finding",
@@ -17,11 +29,16 @@ __all__ = [
     "ZSLDataset",
     "ZSLSplit",
     "build_data",
+    "build_token_data",
+    "build_token_sets",
     "build_transform",
     "build_validation_data",
     "check_data",
     "find_images",
     "load_attribute_embeddings",
     "load_split",
+    "open_token_cache",
+    "token_loader_options",
     "validation_split",
+    "wants_tokens",
 ]

@@ -1,8 +1,8 @@
 """From the config to the split, the loaders and the semantics."""
 
 import logging
-import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from REZSL.utils.distributed import is_main, rank, world_size
 from REZSL.utils.errors import ConfigError, DataError
 
 from .attribute_groups import attribute_groups
+from .cache import ArrayCache, open_cache
 from .demo import write_demo
 from .doctor import examine
 from .finding import Finding
-from .images import ZSLDataset, check_images, find_images
+from .images import ZSLDataset, check_images, find_images, open_image_cache
+from .loading import loader_options
 from .recorded import XlsaFiles
 from .samplers import EpisodicBatchSampler, RandomBatchSampler, SeededBatches
 from .semantics import embeddings_folder, load_attribute_embeddings
@@ -41,6 +43,7 @@ class Data:
         train_loader: batches ``(inputs, labels)`` of trainval.
         test_loader: every test image once, in the order of ``test_indices``; of several processes each has every n-th.
         test_indices: image numbers, test_unseen then test_seen.
+        image_paths: of trainval, then in the order of ``test_indices``; None for features.
         attribute_embeddings: (K, E) float32, or None where the config does not ask for word vectors.
         groups: attribute groups, or None where no loss term needs them.
         feature_dim: D of the features, or None for images.
@@ -50,6 +53,7 @@ class Data:
     train_loader: DataLoader
     test_loader: DataLoader
     test_indices: np.ndarray
+    image_paths: list[Path] | None
     attribute_embeddings: np.ndarray | None
     groups: list[list[int]] | None
     feature_dim: int | None
@@ -80,35 +84,119 @@ def _build(cfg: CfgNode, split: ZSLSplit, check_images: bool) -> Data:
     train, test = inputs[: len(split.trainval)], inputs[len(split.trainval) :]
     if len(test) < world_size():
         raise DataError(f"{split.name}: {len(test)} test images cannot be divided among {world_size()} processes")
-    options = _loader_options(cfg)
-    train_set = ZSLDataset(train, split.labels[split.trainval], train_transform)
-    batches = SeededBatches(_sampler(cfg, train_set.labels.numpy()), rank(), world_size())
-    own_test = slice(rank(), None, world_size())  # of several processes each predicts a part
-    test_set = ZSLDataset(test[own_test], split.labels[test_indices][own_test], test_transform)
+    cache = None
+    if cfg.DATALOADER.CACHE != "none" and wants_tokens(cfg):
+        log.info("DATALOADER.CACHE keeps no images: their tokens are kept (DATALOADER.TOKENS)")
+    elif cfg.DATALOADER.CACHE != "none":
+        place = cfg.DATALOADER.CACHE, cfg.DATALOADER.CACHE_DIR, cfg.DATASETS.NAME
+        cache = open_image_cache([(train, train_transform), (test, test_transform)], *place, _cache_limit(cfg))
+    places, own_test = np.arange(len(used)), _own_test()
+    train_set = ZSLDataset(train, split.labels[split.trainval], train_transform, cache, places[: len(train)])
+    test_labels, test_places = split.labels[test_indices][own_test], places[len(train) :][own_test]
+    test_set = ZSLDataset(test[own_test], test_labels, test_transform, cache, test_places)
 
     folder = _words_folder(cfg)
     words = load_attribute_embeddings(folder, cfg.DATASETS.NAME, split.num_attributes) if folder else None
     return Data(
         split=split,
-        train_loader=DataLoader(train_set, batch_sampler=batches, **options),
-        test_loader=DataLoader(test_set, batch_size=cfg.TEST.IMS_PER_BATCH, **options),
+        train_loader=_train_loader(cfg, train_set),
+        test_loader=_test_loader(cfg, test_set),
         test_indices=test_indices,
+        image_paths=None if use_features else inputs,
         attribute_embeddings=words,
         groups=_groups(cfg, split.num_attributes),
         feature_dim=train.shape[1] if use_features else None,
     )
 
 
+def _cache_limit(cfg: CfgNode) -> float:
+    return cfg.DATALOADER.CACHE_GB * 1e9
+
+
+def _own_test() -> slice:
+    """Which test images this process predicts: all, or every n-th of n processes."""
+    return slice(rank(), None, world_size())
+
+
+def _train_loader(cfg: CfgNode, data: ZSLDataset) -> DataLoader:
+    batches = SeededBatches(_sampler(cfg, data.labels.numpy()), rank(), world_size())
+    return DataLoader(
+        data, batch_sampler=batches, persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0, **_loader_options(cfg)
+    )
+
+
+def _test_loader(cfg: CfgNode, data: ZSLDataset) -> DataLoader:
+    return DataLoader(
+        data,
+        batch_size=cfg.TEST.IMS_PER_BATCH,
+        persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0,
+        **_loader_options(cfg),
+    )
+
+
+def wants_tokens(cfg: CfgNode) -> bool:
+    """Whether the tokens of the images are to be computed once and kept."""
+    frozen_images = cfg.DATASETS.INPUT == "images" and not cfg.MODEL.BACKBONE.FINETUNE
+    wanted = {"always": True, "never": False, "auto": not is_random(cfg.SOLVER.DATA_AUG)}
+    return frozen_images and wanted[cfg.DATALOADER.TOKENS]
+
+
+def build_token_sets(cfg: CfgNode, data: Data) -> list[ZSLDataset]:
+    """The training and the test images of ``data``, as they look each time; their places are image numbers."""
+    train_transform, test_transform = _transforms(cfg)
+    if is_random(cfg.SOLVER.DATA_AUG):
+        train_transform = test_transform
+        log.warning(
+            "DATALOADER.TOKENS always: SOLVER.DATA_AUG %s is left out, images train as TEST.DATA_AUG %s has them",
+            cfg.SOLVER.DATA_AUG, cfg.TEST.DATA_AUG,
+        )  # fmt: skip
+    split, first = data.split, len(data.split.trainval)
+    train, test = data.image_paths[:first], data.image_paths[first:]
+    return [
+        ZSLDataset(train, split.labels[split.trainval], train_transform, places=split.trainval),
+        ZSLDataset(test, split.labels[data.test_indices], test_transform, places=data.test_indices),
+    ]
+
+
+def open_token_cache(
+    cfg: CfgNode, data: Data, key: str, shape: tuple[int, int], dtype: torch.dtype
+) -> ArrayCache | None:
+    """A place for the tokens ``shape`` of every image of the files; None where DATALOADER.CACHE_GB are too few.
+
+    Raises:
+        ConfigError: they are, and DATALOADER.TOKENS is always.
+    """
+    number, limit = len(data.split.labels), _cache_limit(cfg)
+    size = number * (8 + prod(shape) * dtype.itemsize)
+    if size > limit:
+        problem = f"tokens of {number} images take {size / 1e9:.1f} GB, more than DATALOADER.CACHE_GB"
+        if cfg.DATALOADER.TOKENS == "always":
+            raise ConfigError(f"DATALOADER.TOKENS is always, but {problem}")
+        log.info("%s: every image passes the backbone every time", problem)
+        return None
+    name = f"{cfg.DATASETS.NAME}-tokens"
+    cache = open_cache("disk", cfg.DATALOADER.CACHE_DIR, name, key, [shape] * number, dtype, limit)
+    log.info("tokens are kept in %s, %.1f GB", cache.path, cache.size / 1e9)
+    return cache
+
+
+def build_token_data(cfg: CfgNode, data: Data, cache: ArrayCache) -> Data:
+    """``data`` whose loaders give the tokens in ``cache`` in place of images."""
+    split, own_test = data.split, _own_test()
+    train = ZSLDataset(None, split.labels[split.trainval], cache=cache, places=split.trainval)
+    numbers = data.test_indices[own_test]
+    test = ZSLDataset(None, split.labels[numbers], cache=cache, places=numbers)
+    return replace(data, train_loader=_train_loader(cfg, train), test_loader=_test_loader(cfg, test))
+
+
+def token_loader_options(cfg: CfgNode) -> dict[str, Any]:
+    """How the images of :func:`build_token_sets` are to be loaded, once."""
+    return {"batch_size": cfg.TEST.IMS_PER_BATCH, **_loader_options(cfg)}
+
+
 def _loader_options(cfg: CfgNode) -> dict[str, Any]:
-    workers = cfg.DATALOADER.NUM_WORKERS
-    return {
-        "num_workers": workers,
-        "persistent_workers": workers > 0,
-        "collate_fn": _as_fetched,
-        "worker_init_fn": _ignore_stop_signals,
-        "generator": torch.Generator(),  # else the loader draws from the global one, as often as it starts workers
-        "pin_memory": torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu",
-    }
+    pin_memory = torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu"
+    return loader_options(cfg.DATALOADER.NUM_WORKERS, pin_memory)
 
 
 def check_data(cfg: CfgNode) -> list[Finding]:
@@ -148,17 +236,6 @@ def _config_findings(cfg: CfgNode, files: XlsaFiles) -> list[Finding]:
         except ConfigError as error:
             findings.append(Finding("config", "error", str(error)))
     return findings or [Finding("config", "ok", "transforms, batches and attribute groups suit the data")]
-
-
-def _ignore_stop_signals(worker: int) -> None:
-    """A batch system signals every process of a run: the loading ones work on until the training has saved itself."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _as_fetched(batch: Any) -> Any:
-    """The data set fetches whole batches; there is nothing left to collate."""
-    return batch
 
 
 def _transforms(cfg: CfgNode) -> tuple[Any, Any]:

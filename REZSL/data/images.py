@@ -1,19 +1,29 @@
-"""Finding images, checking them, and the one data set class over images or features."""
+"""Finding images, checking them, reading them, and the one data set class over images, features or tokens."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+import PIL
 import torch
+import torchvision
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from REZSL.utils.errors import DataError, first_line
+
+from .cache import ArrayCache, file_stamp, open_cache
+from .transforms import ImageTransform
+
+log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -71,13 +81,49 @@ def locate_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Pa
     return found
 
 
-def read_image(path: str | os.PathLike) -> Image.Image:
-    """Decodes an image to RGB; raises ``DataError`` naming the file."""
+def read_image(path: str | os.PathLike, side: int | None = None) -> Tensor:
+    """Decodes an image to RGB (3, H, W) uint8.
+
+    Args:
+        path: any file that Pillow reads.
+        side: pixels; a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where its short side stays that long.
+
+    Raises:
+        DataError: it does not decode; names the file.
+    """
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
+        with _opened(path, side) as image:
+            pixels = np.array(image.convert("RGB"))
     except Exception as error:  # Pillow raises many kinds for damaged files
         raise DataError(f"the image {path} does not decode: {first_line(error)}") from None
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def load_image(path: str | os.PathLike, transform: ImageTransform) -> Tensor:
+    """Reads an image as far as ``transform`` is the same each time: resized where that makes it smaller."""
+    image = read_image(path, transform.side)
+    return image if _is_small(image.shape[1:], transform) else transform.resize(image)
+
+
+def loaded_shape(path: str | os.PathLike, transform: ImageTransform) -> tuple[int, int]:
+    """The (H, W) of what :func:`load_image` gives, from the head of the file alone."""
+    try:
+        with _opened(path, transform.side) as image:
+            width, height = image.size
+    except Exception as error:
+        raise DataError(f"the image {path} cannot be read: {first_line(error)}") from None
+    return (height, width) if _is_small((height, width), transform) else transform.resized_shape(height, width)
+
+
+def _opened(path: str | os.PathLike, side: int | None) -> Image.Image:
+    image = Image.open(path)
+    if side is not None:
+        image.draft("RGB", (side, side))
+    return image
+
+
+def _is_small(shape: tuple[int, int], transform: ImageTransform) -> bool:
+    return prod(shape) <= prod(transform.resized_shape(*shape))
 
 
 def check_images(paths: Sequence[str | os.PathLike]) -> None:
@@ -111,51 +157,103 @@ def map_images(function: Callable[[Any], Answer], paths: Sequence[str | os.PathL
         return list(tqdm(answers, total=len(paths), desc="checking images", unit=" images", disable=None, leave=False))
 
 
-class ZSLDataset(Dataset):
-    """Images or features with their labels, fetched a batch at a time.
-
-    Indexed by a list of image numbers, or of (image number, seed) pairs: the seed decides the random parts of the
-    transform. Returns ``(inputs, labels)``: inputs (B, 3, size, size) uint8 or (B, D) float32, labels (B,) int64.
+def open_image_cache(
+    parts: Sequence[tuple[Sequence[Path], ImageTransform]],
+    kind: str,
+    folder: str | os.PathLike,
+    name: str,
+    limit: float,
+) -> ArrayCache:
+    """A place for each image of the parts, one after the other, as :func:`load_image` makes it.
 
     Args:
-        inputs: n image paths, or an (n, D) feature array.
+        parts: image paths, and the transform that they are loaded for.
+        kind: ``ram`` or ``disk``; this and the others as of :func:`~REZSL.data.cache.open_cache`.
+        folder: of the file.
+        name: begins its name.
+        limit: bytes.
+    """
+    shapes = [
+        (*shape, 3)
+        for paths, transform in parts
+        for shape in map_images(partial(loaded_shape, transform=transform), paths)
+    ]
+    looks = [(transform.spec, transform.side, len(paths)) for paths, transform in parts]
+    key = f"images {looks} Pillow {PIL.__version__} torchvision {torchvision.__version__}"
+    cache = open_cache(kind, folder, name, key, shapes, torch.uint8, limit)
+    where = "memory" if cache.path is None else cache.path
+    log.info("%d of %d images are kept in %s, %.1f GB", len(cache.shapes), len(shapes), where, cache.size / 1e9)
+    return cache
+
+
+class ZSLDataset(Dataset):
+    """Images, features or tokens with their labels, fetched a batch at a time.
+
+    Indexed by a list of image numbers, or of (image number, seed) pairs: the seed decides the random parts of the
+    transform. Returns ``(inputs, labels)``: inputs (B, 3, size, size) uint8, or rows of the array; labels (B,) int64.
+
+    Args:
+        inputs: n image paths, an array of n rows, or None: the rows are the arrays of ``cache``.
         labels: (n,) class rows.
-        transform: PIL image to tensor; images only.
+        transform: uint8 tensor (3, H, W) to one of equal size for all; images only.
+        cache: of images, keeps what :func:`load_image` makes; otherwise holds the rows.
+        places: (n,) the number of each image, or row, in the cache; None: 0 to n-1.
     """
 
     def __init__(
         self,
-        inputs: Sequence[str | os.PathLike] | np.ndarray,
+        inputs: Sequence[str | os.PathLike] | np.ndarray | None,
         labels: np.ndarray,
-        transform: Callable[[Image.Image], torch.Tensor] | None = None,
+        transform: ImageTransform | None = None,
+        cache: ArrayCache | None = None,
+        places: np.ndarray | None = None,
     ) -> None:
-        if len(inputs) != len(labels):
+        if inputs is not None and len(inputs) != len(labels):
             raise ValueError(f"{len(inputs)} inputs for {len(labels)} labels")
         self.labels = torch.from_numpy(np.asarray(labels, np.int64))
         self.features = torch.from_numpy(inputs) if isinstance(inputs, np.ndarray) else None
-        self.paths = None if isinstance(inputs, np.ndarray) else [os.fspath(path) for path in inputs]
+        self.paths = None if isinstance(inputs, np.ndarray | None) else [os.fspath(path) for path in inputs]
         if self.paths is not None and transform is None:
             raise ValueError("images need a transform")
-        self.transform = transform
+        self.transform, self.cache = transform, cache
+        self.places = np.arange(len(labels)) if places is None else places
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> tuple[Tensor, Tensor]:
         indices = [key[0] if isinstance(key, tuple) else key for key in keys]
         if self.features is not None:
             return self.features[indices], self.labels[indices]
+        if self.paths is None:
+            return self.cache.stacked()[torch.from_numpy(self.places[indices])], self.labels[indices]
         return torch.stack([self._image(key) for key in keys]), self.labels[indices]
 
-    def __getitem__(self, key: int | tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
         inputs, labels = self.__getitems__([key])
         return inputs[0], labels[0]
 
-    def _image(self, key: int | tuple[int, int]) -> torch.Tensor:
+    def stamp(self, index: int) -> int:
+        """Says what image ``index`` looks like before anything is drawn: it changes with its file and the transform."""
+        return file_stamp(self.paths[index], self.transform.spec, self.transform.side)
+
+    def _image(self, key: int | tuple[int, int]) -> Tensor:
         if not isinstance(key, tuple):
-            return self.transform(read_image(self.paths[key]))
+            return self.transform(self._load(key))
         index, seed = key
-        image = read_image(self.paths[index])
+        image = self._load(index)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.transform(image)
+
+    def _load(self, index: int) -> Tensor:
+        path = self.paths[index]
+        if self.cache is None:
+            return load_image(path, self.transform)
+        place, stamp = int(self.places[index]), self.stamp(index)
+        kept = self.cache.get(place, stamp)
+        if kept is None:
+            image = load_image(path, self.transform)
+            self.cache.put(place, stamp, image.permute(1, 2, 0))
+            return image
+        return kept.permute(2, 0, 1)

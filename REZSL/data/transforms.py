@@ -1,15 +1,15 @@
-"""Image transforms by name: a PIL image to a uint8 tensor (3, size, size). Normalisation belongs to the backbone."""
+"""Image transforms by name: uint8 tensors (3, H, W) to (3, size, size). Normalisation belongs to the backbone."""
 
 from collections.abc import Callable
 
 import torch
-from PIL import Image
+from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from REZSL.utils.errors import ConfigError
 from REZSL.utils.registry import did_you_mean
 
-GEOMETRIES: dict[str, Callable[[int], list]] = {
+GEOMETRIES: dict[str, Callable[[int], list[nn.Module]]] = {  # the resize first, then what cuts and flips
     "resize_random_crop": lambda size: [v2.Resize(int(size * 8 / 7)), v2.RandomCrop(size), v2.RandomHorizontalFlip()],
     "resize_crop": lambda size: [v2.Resize(size), v2.CenterCrop(size)],
     "resize_center_crop": lambda size: [v2.Resize(size), v2.CenterCrop(size)],
@@ -19,12 +19,40 @@ GEOMETRIES: dict[str, Callable[[int], list]] = {
 RANDOM = ("resize_random_crop", "resize", "colorjitter")
 
 
+class ImageTransform:
+    """A resize, which is the same each time, then what may be drawn anew: crop, flip, colours.
+
+    Args:
+        spec: its name.
+        resize: to the size that ``rest`` wants; of an image it has made already it changes nothing.
+        rest: the other steps; random numbers come from torch's global generator.
+
+    Attributes:
+        side: short side of what ``resize`` makes, in pixels.
+    """
+
+    def __init__(self, spec: str, resize: v2.Resize, rest: list[nn.Module]) -> None:
+        self.spec, self.resize, self.rest = spec, resize, rest
+        self.side = min(resize.size)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Transforms ``image`` (3, H, W) uint8 to (3, size, size) uint8."""
+        image = self.resize(image)
+        for step in self.rest:
+            image = step(image)
+        return image
+
+    def resized_shape(self, height: int, width: int) -> tuple[int, int]:
+        """The (H, W) that ``resize`` makes of an image of (``height``, ``width``)."""
+        return tuple(self.resize(torch.empty(3, height, width, dtype=torch.uint8, device="meta")).shape[1:])
+
+
 def is_random(spec: str) -> bool:
     """Whether the transform named ``spec`` draws random numbers."""
     return any(part.strip() in RANDOM for part in spec.split("+"))
 
 
-def build_transform(spec: str, size: int) -> Callable[[Image.Image], torch.Tensor]:
+def build_transform(spec: str, size: int) -> ImageTransform:
     """Builds the transform named ``spec``: one geometry, and ``colorjitter`` if wanted, joined by ``+``.
 
     ======================  =========================================================================
@@ -50,7 +78,7 @@ def build_transform(spec: str, size: int) -> Callable[[Image.Image], torch.Tenso
     geometries = [part for part in parts if part in GEOMETRIES]
     if len(geometries) != 1 or len(parts) != len(set(parts)):
         raise ConfigError(f"transform {spec!r} must name exactly one of {', '.join(GEOMETRIES)}, and no part twice")
-    steps = GEOMETRIES[geometries[0]](size)
+    resize, *rest = GEOMETRIES[geometries[0]](size)
     if "colorjitter" in parts:
-        steps.append(v2.ColorJitter(brightness=0.4, saturation=0.4, hue=0.2))
-    return v2.Compose([*steps, v2.PILToTensor()])
+        rest.append(v2.ColorJitter(brightness=0.4, saturation=0.4, hue=0.2))
+    return ImageTransform(spec, resize, rest)

@@ -4,6 +4,7 @@ from .build import build_trainer
 from .checkpoint import load_checkpoint, load_model_state, newest_checkpoint, save_checkpoint
 from .predict import predict, predict_split
 from .run_folder import RunFolder, next_free
+from .tokens import keep_tokens
 from .trainer import Selected, Trainer
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Selected",
     "Trainer",
     "build_trainer",
+    "keep_tokens",
     "load_checkpoint",
     "load_model_state",
     "newest_checkpoint",

@@ -34,8 +34,8 @@ class ZSLModel(nn.Module):
         return self
 
     def forward(self, inputs: Tensor) -> HeadOutput:
-        """Predicts attributes of ``inputs``: (B, 3, H, W) images or (B, D) features."""
-        return self.head(self.backbone(inputs))
+        """Predicts attributes of (B, 3, H, W) images, (B, D) features, or the backbone's own (B, N, D) tokens."""
+        return self.head(inputs if inputs.ndim == 3 else self.backbone(inputs))
 
     def class_scores(self, attributes: Tensor, signatures: Tensor) -> Tensor:
         """Scores (B, C) of ``attributes`` (B, K) for the classes of ``signatures`` (C, K)."""

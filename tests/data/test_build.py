@@ -50,6 +50,10 @@ def test_feature_loaders(tiny):
     assert data.feature_dim == 8 and data.attribute_embeddings is None and data.groups is None
 
 
+def pixels(path):
+    return torch.from_numpy(np.array(Image.open(path).convert("RGB")).transpose(2, 0, 1).copy())
+
+
 def test_image_loaders(tiny):
     data = build_data(config(tiny.write().write_images(), "SOLVER.DATA_AUG resize_only TEST.DATA_AUG resize_crop"))
     rows = row_of_label(tiny)
@@ -57,7 +61,7 @@ def test_image_loaders(tiny):
     def looks(spec, images):
         transform = build_transform(spec, 16)
         folder = tiny.image_root / "TINY_200"
-        return torch.stack([transform(Image.open(folder / tiny.tails[i]).convert("RGB")) for i in images])
+        return torch.stack([transform(pixels(folder / tiny.tails[i])) for i in images])
 
     inputs, labels = (torch.cat(part) for part in zip(*data.test_loader, strict=True))
     assert torch.equal(inputs, looks("resize_crop", data.test_indices))

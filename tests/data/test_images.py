@@ -127,8 +127,8 @@ def test_every_mode_is_read_as_rgb(tmp_path, mode):
     noise(0).convert(mode).save(path)
     check_images([path])
     image = read_image(path)
-    assert image.mode == "RGB" and image.size == (40, 30)
-    assert np.array_equal(image, Image.open(path).convert("RGB"))
+    assert image.dtype == torch.uint8 and image.shape == (3, 30, 40)
+    assert np.array_equal(image.permute(1, 2, 0), Image.open(path).convert("RGB"))
 
 
 def test_damaged_images_are_counted_and_the_first_is_named(tmp_path, photos):
@@ -189,7 +189,7 @@ def test_images_equal_those_made_by_hand(photos):
         image = image.resize((w, h), Image.Resampling.BILINEAR)
         left, top = round((w - size) / 2), round((h - size) / 2)
         expected = np.asarray(image.crop((left, top, left + size, top + size))).transpose(2, 0, 1)
-        assert np.array_equal(found, expected)
+        assert np.abs(found.numpy().astype(int) - expected).max() <= 1  # torchvision and Pillow round differently
     one, label = dataset[9]
     assert torch.equal(one, inputs[2]) and label == 90
 
