@@ -3,8 +3,8 @@
 import hashlib
 import logging
 import os
+import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
@@ -17,7 +17,7 @@ from REZSL.utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".cache"
+OURS = re.compile(r".+-[0-9a-f]{16}\.arrays")  # no other file of the folder is ever removed
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -114,7 +114,7 @@ def open_cache(
     if kind == "ram":
         return ArrayCache(shapes, dtype, limit)
     folder = Path(folder)
-    path = folder / f"{name}-{digest(key, dtype, limit, *shapes):016x}{SUFFIX}"
+    path = folder / f"{name}-{digest(key, dtype, limit, *shapes):016x}.arrays"
     needed = min(limit, sum(8 + prod(shape) * dtype.itemsize for shape in shapes))
     _make_room(folder, path, needed, limit)
     return ArrayCache(shapes, dtype, limit, path)
@@ -133,7 +133,7 @@ def file_stamp(path: str | os.PathLike, *parts: object) -> int:
 
 
 def _make_room(folder: Path, path: Path, needed: float, limit: float) -> None:
-    others = [other for other in folder.glob(f"*{SUFFIX}") if other != path]
+    others = [other for other in folder.glob("*.arrays") if OURS.fullmatch(other.name) and other != path]
     by_age = sorted(others, key=lambda other: other.stat().st_mtime)
     total = sum(other.stat().st_size for other in by_age)
     for other in by_age:
@@ -146,25 +146,20 @@ def _make_room(folder: Path, path: Path, needed: float, limit: float) -> None:
 
 def _reserve(path: Path, size: int) -> None:
     """Makes a file of zeros whose blocks exist: a full disk is told now, not by a signal while writing."""
-    handle, temporary = None, None
+    temporary = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(handle, 0, size)
-        else:
-            os.truncate(handle, size)
+        with open(temporary, "wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            file.truncate(size)
         os.replace(temporary, path)
     except OSError as error:
-        if temporary:
-            os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise DataError(
             f"DATALOADER.CACHE_DIR {path.parent}: no room for a cache of {size / 1e9:.1f} GB ({error.strerror}): "
             f"lower DATALOADER.CACHE_GB or choose another folder"
         ) from None
-    finally:
-        if handle is not None:
-            os.close(handle)
 
 
 def _shared_memory(size: int) -> Tensor:

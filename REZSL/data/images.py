@@ -86,7 +86,8 @@ def read_image(path: str | os.PathLike, side: int | None = None) -> Tensor:
 
     Args:
         path: any file that Pillow reads.
-        side: pixels; a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where its short side stays that long.
+        side: pixels that the short side will be resized to; a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where its
+            short side stays twice as long, so that the resize still has something to average.
 
     Raises:
         DataError: it does not decode; names the file.
@@ -118,7 +119,7 @@ def loaded_shape(path: str | os.PathLike, transform: ImageTransform) -> tuple[in
 def _opened(path: str | os.PathLike, side: int | None) -> Image.Image:
     image = Image.open(path)
     if side is not None:
-        image.draft("RGB", (side, side))
+        image.draft("RGB", (2 * side, 2 * side))
     return image
 
 

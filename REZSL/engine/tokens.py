@@ -57,7 +57,7 @@ def fingerprint(module: nn.Module) -> str:
     found = hashlib.sha256(repr(module).encode())
     for name, value in (*module.named_parameters(), *module.named_buffers()):
         found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        found.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data if value.numel() else b"")
+        found.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()[:16]
 
 

@@ -1,0 +1,210 @@
+"""Caches: what comes out is what went in, from the same files, wherever the process that asks came from."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from REZSL.data import ZSLDataset, build_transform
+from REZSL.data import cache as cache_module
+from REZSL.data.cache import ArrayCache, file_stamp, open_cache
+from REZSL.data.images import load_image, loaded_shape, open_image_cache, read_image
+from REZSL.utils.errors import DataError
+
+DTYPES = [torch.uint8, torch.bfloat16, torch.float32]
+
+
+def values(shape, dtype, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return (100 * torch.rand(shape, generator=generator)).to(dtype)
+
+
+@given(
+    shapes=st.lists(st.tuples(st.integers(1, 5), st.integers(0, 7)), min_size=1, max_size=6),
+    dtype=st.sampled_from(DTYPES),
+    share=st.floats(0, 1.2),
+    on_disk=st.booleans(),
+)
+@settings(max_examples=30, deadline=None)
+def test_what_fits_comes_out_as_it_went_in(tmp_path_factory, shapes, dtype, share, on_disk):
+    sizes = [8 * len(shapes) + sum(a * b * dtype.itemsize for a, b in shapes[: n + 1]) for n in range(len(shapes))]
+    limit = share * sizes[-1]
+    path = tmp_path_factory.mktemp("cache") / "file" if on_disk else None
+    cache = ArrayCache(shapes, dtype, limit, path)
+    for n, shape in enumerate(shapes):
+        assert cache.get(n, n + 1) is None
+        cache.put(n, n + 1, values(shape, dtype, n))
+    again = ArrayCache(shapes, dtype, limit, path) if on_disk else cache
+    for n, shape in enumerate(shapes):
+        assert again.get(n, 99) is None
+        found = again.get(n, n + 1)
+        assert (found is not None) == (sizes[n] <= limit)
+        assert found is None or torch.equal(found, values(shape, dtype, n))
+    assert cache.is_complete == (sizes[-1] <= limit)
+
+
+def test_equal_arrays_can_be_taken_together():
+    cache = ArrayCache([(2, 3)] * 4, torch.bfloat16, 1e6)
+    for n in range(4):
+        cache.put(n, 1, values((2, 3), torch.bfloat16, n))
+    expected = torch.stack([values((2, 3), torch.bfloat16, n) for n in range(4)])
+    assert torch.equal(cache.stacked(), expected)
+
+
+def opened(folder, key="key", number=3, limit=1e6):
+    return open_cache("disk", folder, "NAME", key, [(1000,)] * number, torch.uint8, limit)
+
+
+def test_the_file_follows_from_the_key_and_the_shapes(tmp_path):
+    first = opened(tmp_path)
+    first.put(0, 5, values((1000,), torch.uint8, 0))
+    assert opened(tmp_path).get(0, 5) is not None
+    for other in (opened(tmp_path, key="other"), opened(tmp_path, number=4)):
+        assert other.get(0, 5) is None and other.path != first.path
+
+
+def test_the_files_used_longest_ago_go_first_and_no_others(tmp_path):
+    (tmp_path / "mine.arrays").write_bytes(bytes(5000))
+    caches = []
+    for n, key in enumerate(("a", "b", "c")):
+        caches.append(opened(tmp_path, key, limit=10_000))
+        os.utime(caches[-1].path, (n, n))
+    opened(tmp_path, "a", limit=10_000)  # used again
+    opened(tmp_path, "d", limit=10_000)  # 3024 bytes each: three fit
+    kept = {path for path in tmp_path.iterdir() if path.name != "mine.arrays"}
+    assert caches[1].path not in kept and {caches[0].path, caches[2].path} < kept
+    assert (tmp_path / "mine.arrays").exists()
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    def full(handle, start, size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(
+        DataError, match=r"no room for a cache of 0\.0 GB \(No space left on device\): lower DATALOADER"
+    ):
+        opened(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_too_little_shared_memory_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(cache_module, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(DataError, match=r"needs 0\.0 GB of shared memory, .* set DATALOADER.CACHE disk"):
+        ArrayCache([(1000,)], torch.uint8, 1e6)
+
+
+WRITER = """
+import sys, torch
+from REZSL.data.cache import open_cache
+cache = open_cache("disk", sys.argv[1], "NAME", "key", [(200_000,)] * 500, torch.uint8, 1e9)
+print("ready", flush=True)
+while True:
+    for n in range(500):
+        cache.put(n, 7, torch.full((200_000,), n % 251, dtype=torch.uint8))
+"""
+
+
+def test_a_killed_process_leaves_only_whole_arrays(tmp_path):
+    shapes = [(200_000,)] * 500
+    for delay in (0.01, 0.1, 0.5):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        cache = open_cache("disk", tmp_path, "NAME", "key", shapes, torch.uint8, 1e9)
+        kept = [cache.get(n, 7) for n in range(500)]
+        assert all((array == n % 251).all() for n, array in enumerate(kept) if array is not None)
+    assert any(array is not None for array in kept)
+
+
+# ---- images
+
+
+@pytest.fixture
+def photos(tmp_path):
+    paths = []
+    for n, (width, height) in enumerate([(40, 30), (30, 44), (200, 160), (331, 97), (24, 24), (90, 70)]):
+        pixels = np.random.default_rng(n).integers(0, 256, (height, width, 3), np.uint8)
+        paths.append(tmp_path / f"{n}.{'png' if n == 3 else 'jpg'}")
+        Image.fromarray(pixels).save(paths[-1])
+    return paths
+
+
+def unchanged(batch):
+    return batch
+
+
+@pytest.mark.parametrize("spec", ["resize_random_crop+colorjitter", "resize_crop", "resize_only", "resize"])
+@pytest.mark.parametrize("kind", ["ram", "disk"])
+def test_images_are_the_same_with_and_without(photos, tmp_path, kind, spec):
+    transform = build_transform(spec, 28)
+    cache = open_image_cache([(photos, transform)], kind, tmp_path / "cache", "NAME", 1e6)
+    plain, kept = ZSLDataset(photos, range(6), transform), ZSLDataset(photos, range(6), transform, cache)
+    keys = [(n, 3 * n + 1) for n in range(6)]
+    for _ in range(2):
+        assert torch.equal(plain.__getitems__(keys)[0], kept.__getitems__(keys)[0])
+    for n, path in enumerate(photos):
+        shape = loaded_shape(path, transform)
+        assert tuple(load_image(path, transform).shape[1:]) == shape == tuple(cache.get(n, kept.stamp(n)).shape[:2])
+
+
+@pytest.mark.parametrize("kind", ["ram", "disk"])
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_loading_processes_share_it(photos, tmp_path, kind, context):
+    transform = build_transform("resize_crop", 28)
+    cache = open_image_cache([(photos, transform)], kind, tmp_path / "cache", "NAME", 1e6)
+    data = ZSLDataset(photos, range(6), transform, cache)
+    loader = DataLoader(data, batch_size=2, num_workers=2, collate_fn=unchanged, multiprocessing_context=context)
+    found = torch.cat([inputs for inputs, _ in loader])
+    assert torch.equal(found, ZSLDataset(photos, range(6), transform).__getitems__(range(6))[0])
+    assert all(cache.get(n, data.stamp(n)) is not None for n in range(6))
+
+
+def test_a_changed_image_is_read_anew(photos, tmp_path):
+    transform = build_transform("resize_crop", 28)
+    cache = open_image_cache([(photos, transform)], "disk", tmp_path / "cache", "NAME", 1e6)
+    data = ZSLDataset(photos, range(6), transform, cache)
+    before = data[0][0]
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(photos[0])
+    os.utime(photos[0], ns=(1, 1))
+    assert before.any() and not data[0][0].any()
+    assert file_stamp(photos[0]) != file_stamp(photos[1])
+
+
+def test_images_without_a_place_are_read_each_time(photos, tmp_path):
+    transform = build_transform("resize_crop", 28)
+    cache = open_image_cache([(photos, transform)], "disk", tmp_path / "cache", "NAME", 6 * 8 + 9000)
+    assert 0 < len(cache.shapes) < 6
+    data = ZSLDataset(photos, range(6), transform, cache)
+    for _ in range(2):
+        assert torch.equal(
+            data.__getitems__(range(6))[0], ZSLDataset(photos, range(6), transform).__getitems__(range(6))[0]
+        )
+
+
+@pytest.mark.parametrize(("side", "scale"), [(None, 1), (80, 1), (41, 1), (40, 2), (20, 4), (10, 8), (5, 8)])
+def test_large_jpegs_are_decoded_scaled_down(photos, side, scale):
+    assert tuple(read_image(photos[2], side).shape[1:]) == (160 // scale, 200 // scale)
+
+
+def test_scaled_decoding_looks_the_same(shared_data):
+    """On photographs (noise has nothing to keep): within two grey levels of the whole decoding, on average."""
+    transform = build_transform("resize_only", 32)
+    for path in sorted(Path(shared_data).glob("CUB/CUB_200_2011/images/*/*.jpg"))[::500]:
+        scaled, whole = transform(read_image(path, 32)), transform(read_image(path))
+        assert 0 < (scaled.float() - whole.float()).abs().mean() < 2
