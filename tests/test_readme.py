@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+import benchmarks.data
 import benchmarks.evaluation
 import benchmarks.head
 import benchmarks.remse
@@ -70,6 +71,9 @@ def test_readme_tool_commands_run(workplace, monkeypatch):
     monkeypatch.setattr(train, "draw_run", lambda *arguments: None)  # for the study, whose runs are many
     monkeypatch.setattr(benchmarks.remse, "SIZES", {"CUB": (32, 5)})
     monkeypatch.setattr(benchmarks.evaluation, "TEST_SIZES", {"CUB": (60, 6, 4)})
+    monkeypatch.setattr(benchmarks.data, "IMAGES", 2)
+    monkeypatch.setattr(benchmarks.data, "SIZE", 32)
+    monkeypatch.setattr(benchmarks.data, "LONG_SIDE", 60)  # small enough to be decoded whole
     monkeypatch.setattr(benchmarks.head, "SIZES", {"small": (2, 9, 64, 5, 16, 8)})
     ran = []
     for command in COMMANDS:

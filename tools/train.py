@@ -11,7 +11,6 @@ import json
 import logging
 import sys
 from collections.abc import Collection, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,27 +18,18 @@ import torch
 from yacs.config import CfgNode
 
 from REZSL.config import drift, flat, load_config
-from REZSL.data import (
-    Data,
-    build_data,
-    build_token_data,
-    build_token_sets,
-    build_validation_data,
-    open_token_cache,
-    token_loader_options,
-    wants_tokens,
-)
+from REZSL.data import Data, build_data, build_validation_data
 from REZSL.engine import (
     RunFolder,
     Selected,
     Trainer,
     build_trainer,
-    keep_tokens,
     load_checkpoint,
     load_model_state,
     newest_checkpoint,
     next_free,
     predict_split,
+    with_tokens,
 )
 from REZSL.evaluation import Predictions, Results, bootstrap_intervals, evaluate
 from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling
@@ -197,7 +187,7 @@ def _train(
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     places = f"{world_size()} processes on {device.type}" if world_size() > 1 else device
     log.info("%s on %s, %.1f M trainable parameters; run folder %s", _label(cfg), places, trainable / 1e6, folder.path)
-    data = _with_tokens(cfg, data, model, device)
+    data = with_tokens(cfg, data, model.backbone, device)
     with tracking(cfg.TRACKER if is_main() else "none", folder.path, str(folder.path), flat(cfg)) as track:
         trainer = build_trainer(
             cfg,
@@ -217,15 +207,6 @@ def _train(
             log.info("going on after %d steps of epoch %d", trainer.step, trainer.epoch + 1)
             return trainer.train()
         return trainer.train(_resume(cfg, start, trainer) if start else 0)
-
-
-def _with_tokens(cfg: CfgNode, data: Data, model: ZSLModel, device: torch.device) -> Data:
-    """``data`` as tokens where the backbone is frozen and every image looks the same each time."""
-    if not wants_tokens(cfg):
-        return data
-    opened, dtype, options = partial(open_token_cache, cfg, data), getattr(torch, cfg.DTYPE), token_loader_options(cfg)
-    tokens = keep_tokens(model.backbone, build_token_sets(cfg, data), opened, device, dtype, **options)
-    return build_token_data(cfg, data, tokens) if tokens else data
 
 
 def _evaluate_only(cfg: CfgNode, data: Data, device: torch.device) -> Selected:

@@ -228,7 +228,10 @@ class ZSLDataset(Dataset):
             return self.features[indices], self.labels[indices]
         if self.paths is None:
             return self.cache.stacked()[torch.from_numpy(self.places[indices])], self.labels[indices]
-        return torch.stack([self._image(key) for key in keys]), self.labels[indices]
+        with torch.random.fork_rng(devices=[]):
+            images = [self._image(key) for key in keys]
+        rows = torch.stack([image.permute(1, 2, 0) for image in images])  # as decoded, colours last: no transposing
+        return rows.permute(0, 3, 1, 2), self.labels[indices]
 
     def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
         inputs, labels = self.__getitems__([key])
@@ -242,10 +245,8 @@ class ZSLDataset(Dataset):
         if not isinstance(key, tuple):
             return self.transform(self._load(key))
         index, seed = key
-        image = self._load(index)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.transform(image)
+        torch.manual_seed(seed)
+        return self.transform(self._load(index))
 
     def _load(self, index: int) -> Tensor:
         path = self.paths[index]

@@ -1,6 +1,7 @@
 """Image transforms by name: uint8 tensors (3, H, W) to (3, size, size). Normalisation belongs to the backbone."""
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,12 @@ class ImageTransform:
 
     def resized_shape(self, height: int, width: int) -> tuple[int, int]:
         """The (H, W) that ``resize`` makes of an image of (``height``, ``width``)."""
-        return tuple(self.resize(torch.empty(3, height, width, dtype=torch.uint8, device="meta")).shape[1:])
+        return _resized_shape(tuple(self.resize.size), height, width)
+
+
+@cache  # photographs have few sizes
+def _resized_shape(size: tuple[int, ...], height: int, width: int) -> tuple[int, int]:
+    return tuple(v2.functional.resize(torch.empty(3, height, width, dtype=torch.uint8, device="meta"), size).shape[1:])
 
 
 def is_random(spec: str) -> bool:
@@ -80,5 +86,6 @@ def build_transform(spec: str, size: int) -> ImageTransform:
         raise ConfigError(f"transform {spec!r} must name exactly one of {', '.join(GEOMETRIES)}, and no part twice")
     resize, *rest = GEOMETRIES[geometries[0]](size)
     if "colorjitter" in parts:
-        rest.append(v2.ColorJitter(brightness=0.4, saturation=0.4, hue=0.2))
+        jitter = v2.ColorJitter(brightness=0.4, saturation=0.4, hue=0.2)
+        rest += [v2.ToPILImage(), jitter, v2.PILToTensor()]  # Pillow turns hues faster than torch
     return ImageTransform(spec, resize, rest)

@@ -1,6 +1,6 @@
 """The training loop, prediction, checkpoints and the run folder, over built objects."""
 
-from .build import build_trainer
+from .build import build_trainer, with_tokens
 from .checkpoint import load_checkpoint, load_model_state, newest_checkpoint, save_checkpoint
 from .predict import predict, predict_split
 from .run_folder import RunFolder, next_free
@@ -20,4 +20,5 @@ __all__ = [
     "predict",
     "predict_split",
     "save_checkpoint",
+    "with_tokens",
 ]

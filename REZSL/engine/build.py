@@ -1,6 +1,7 @@
 """From the config and built objects to the training."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,9 +9,18 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from REZSL.data import (
+    Data,
+    build_token_data,
+    build_token_sets,
+    open_token_cache,
+    token_loader_options,
+    wants_tokens,
+)
 from REZSL.evaluation import Predictions, Results
 
 from .run_folder import RunFolder
+from .tokens import keep_tokens
 from .trainer import Trainer
 
 SCORES = {  # by which an epoch is kept; None: the last
@@ -19,6 +29,15 @@ SCORES = {  # by which an epoch is kept; None: the last
     "H": lambda results: results.gzsl["oracle"].H,
     "AUSUC": lambda results: results.AUSUC,
 }
+
+
+def with_tokens(cfg: CfgNode, data: Data, backbone: torch.nn.Module, device: torch.device) -> Data:
+    """``data`` as tokens, where the backbone is frozen and every image looks the same each time."""
+    if not wants_tokens(cfg):
+        return data
+    opened, dtype, options = partial(open_token_cache, cfg, data), getattr(torch, cfg.DTYPE), token_loader_options(cfg)
+    tokens = keep_tokens(backbone, build_token_sets(cfg, data), opened, device, dtype, **options)
+    return build_token_data(cfg, data, tokens) if tokens else data
 
 
 def build_trainer(

@@ -203,8 +203,8 @@ def test_large_jpegs_are_decoded_scaled_down(photos, side, scale):
 
 
 def test_scaled_decoding_looks_the_same(shared_data):
-    """On photographs (noise has nothing to keep): within two grey levels of the whole decoding, on average."""
+    """On photographs (noise has nothing to keep): within three grey levels of the whole decoding, on average."""
     transform = build_transform("resize_only", 32)
     for path in sorted(Path(shared_data).glob("CUB/CUB_200_2011/images/*/*.jpg"))[::500]:
         scaled, whole = transform(read_image(path, 32)), transform(read_image(path))
-        assert 0 < (scaled.float() - whole.float()).abs().mean() < 2
+        assert 0 < (scaled.float() - whole.float()).abs().mean() < 3

@@ -835,3 +835,48 @@ def test_a_compiled_run_is_the_run(run, tmp_path):
         assert other["gradient_share"] == pytest.approx(line["gradient_share"], rel=1e-3)
     states = [torch.load(tmp_path / name / "best.pth", weights_only=True)["model"] for name in ("eager", "compiled")]
     assert states[0].keys() == states[1].keys()
+
+
+FROZEN = "MODEL.BACKBONE.FINETUNE False SOLVER.DATA_AUG resize_only SOLVER.MAX_EPOCH 2"
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("protocol", ["test", "val"])
+def test_kept_tokens_give_the_run_without_them(run, tmp_path, capsys, protocol):
+    options = f"{FROZEN} TEST.PROTOCOL {protocol} DATALOADER.NUM_WORKERS 1 DATALOADER.CACHE_DIR {tmp_path}/cache"
+    for name, more in (("plain", "DATALOADER.TOKENS never"), ("kept", ""), ("again", "")):
+        assert run(name, f"{options} {more}", inputs=IMAGES) == 0
+    assert capsys.readouterr().out.count("tokens are kept in") == 2 * (1 + (protocol == "val"))
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # both trainings of a validation share it
+    plain, kept, again = (read_metrics(tmp_path / name) for name in ("plain", "kept", "again"))
+    assert kept == again
+    for line, other in zip(plain, kept, strict=True):
+        assert other["loss"] == pytest.approx(line["loss"], rel=1e-4)
+    one, other = (Predictions.load(tmp_path / name / "predictions.npz").attributes for name in ("plain", "kept"))
+    np.testing.assert_allclose(other, one, atol=1e-4)
+    (state,) = {frozenset(torch.load(tmp_path / n / "best.pth")["model"]) for n in ("plain", "kept")}
+    assert any(name.startswith("backbone.") for name in state)
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_augmentation_that_kept_tokens_cannot_show_is_reported(run, tmp_path, capsys):
+    options = f"{FROZEN} SOLVER.DATA_AUG resize_random_crop DATALOADER.CACHE_DIR {tmp_path}/cache"
+    assert run("auto", options, inputs=IMAGES) == 0
+    assert not (tmp_path / "cache").exists()
+    assert run("always", f"{options} DATALOADER.TOKENS always", inputs=IMAGES) == 0
+    assert "SOLVER.DATA_AUG resize_random_crop is left out, images train as TEST.DATA_AUG" in capsys.readouterr().err
+    small = f"{options} DATALOADER.CACHE_GB 0.00005"
+    assert run("small", f"{small} SOLVER.DATA_AUG resize_only", inputs=IMAGES) == 0
+    assert "more than DATALOADER.CACHE_GB: every image passes the backbone every time" in capsys.readouterr().out
+    assert run("refused", f"{small} DATALOADER.TOKENS always", inputs=IMAGES) == 1
+    assert "DATALOADER.TOKENS is always, but tokens of 42 images take 0.0 GB, more than" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("kind", ["ram", "disk"])
+def test_cached_images_give_the_run_without(run, tmp_path, kind):
+    options = f"SOLVER.MAX_EPOCH 2 DATALOADER.CACHE_DIR {tmp_path}/cache"
+    assert run("plain", options, inputs=IMAGES) == 0
+    assert run("kept", f"{options} DATALOADER.NUM_WORKERS 2 DATALOADER.CACHE {kind}", inputs=IMAGES) == 0
+    assert read_metrics(tmp_path / "plain") == read_metrics(tmp_path / "kept")
+    assert (tmp_path / "cache").exists() == (kind == "disk")

@@ -140,3 +140,17 @@ def test_a_signal_stops_all_and_the_run_goes_on(command, tmp_path):
         for name in ("loss", "ce", "regression"):  # sums of means, or means of sums
             assert other.pop(name) == pytest.approx(line.pop(name), rel=1e-6)
         assert line == other
+
+
+def test_several_processes_keep_tokens_together(command, tiny, tmp_path):
+    tiny.write_images()
+    images = (
+        "DATASETS.INPUT images MODEL.BACKBONE.TYPE resnet MODEL.BACKBONE.NAME resnet18 MODEL.BACKBONE.PRETRAINED False"
+    )
+    frozen = "MODEL.BACKBONE.FINETUNE False DATASETS.IMAGE_SIZE 32 SOLVER.DATA_AUG resize_crop SOLVER.MAX_EPOCH 1"
+    words = f"{images} {frozen} DATALOADER.CACHE_DIR {tmp_path}/cache".split()
+    status, said = finished(2, command("several", *words))
+    assert status == 0, said
+    assert train.main(command("one", *words, "DATALOADER.TOKENS", "never")) == 0
+    (line,), (other,) = (read_run(tmp_path / name)[0] for name in ("one", "several"))
+    assert other["loss"] == pytest.approx(line["loss"], rel=1e-4)
