@@ -9,7 +9,7 @@ import torch
 def derive_seed(*entropy: int) -> int:
     """Returns a 63-bit seed that depends on every one of the integers ``entropy`` (0..2^64-1) and on their order."""
     words = [word for number in entropy for word in divmod(number, 2**32)]  # so that (2^32,) differs from (0, 1)
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
 
 
 def seed_everything(seed: int) -> None:
