@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 
 class HeadOutput(NamedTuple):
@@ -90,9 +91,10 @@ class AttentionNet(nn.Module):
         on_token = on_attended @ self.out.weight @ self.value.weight  # (K, D)
         constant = constant + on_attended @ (self.out.weight @ self.value.bias + self.out.bias)  # (K,)
 
-        logits, contributions = (tokens @ torch.cat([queries, on_token]).T).chunk(2, dim=2)  # (B, N, K) each
+        products, mean = _products_and_mean(tokens, torch.cat([queries, on_token]))
+        logits, contributions = products.chunk(2, dim=2)  # (B, N, K) each
         attention = logits.softmax(1)
-        attributes = (attention * contributions).sum(1) + tokens.mean(1) @ on_mean.T + constant  # (B, K)
+        attributes = (attention * contributions).sum(1) + mean @ on_mean.T + constant  # (B, K)
         return HeadOutput(attributes, attention.transpose(1, 2), queries)
 
     def _regressors(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,6 +104,34 @@ class AttentionNet(nn.Module):
             joint, constant = self.regressor @ self.hidden.weight, self.regressor @ self.hidden.bias
         on_mean, on_attended = (joint, joint) if self.mode == "add" else joint.chunk(2, dim=1)
         return on_mean, on_attended, constant
+
+
+def _products_and_mean(tokens: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """``tokens @ rows.T`` (B, N, R) and the mean token (B, D), in the precision of autocast."""
+    device = tokens.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        tokens, rows = tokens.to(dtype), rows.to(dtype)
+    return _ProductsAndMean.apply(tokens, rows)
+
+
+class _ProductsAndMean(torch.autograd.Function):
+    """Both, with one (B, N, D) gradient: autograd alone would make one for each and then their sum."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, tokens: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(tokens, rows)
+        return tokens @ rows.T, tokens.mean(1)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, of_products: Tensor, of_mean: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        tokens, rows = ctx.saved_tensors
+        of_tokens = of_rows = None
+        if ctx.needs_input_grad[0]:
+            of_tokens = (of_products @ rows).add_(of_mean[:, None], alpha=1 / tokens.shape[1])
+        if ctx.needs_input_grad[1]:
+            of_rows = of_products.flatten(0, 1).T @ tokens.flatten(0, 1)
+        return of_tokens, of_rows
 
 
 class GEMNet(nn.Module):

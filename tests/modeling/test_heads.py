@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from REZSL.modeling import AttentionNet, BasicNet, GEMNet
+from REZSL.modeling.heads import _products_and_mean
 
 B, N, D, K, E, M, HIDDEN = 19, 5, 7, 3, 17, 11, 13  # primes: every product tells its factors
 
@@ -156,3 +157,26 @@ def test_gem_net_gazes_in_training_only():
     trained, evaluated = head(tokens), head.eval()(tokens)
     assert torch.equal(trained.attributes, evaluated.attributes)
     assert evaluated.attention is None and evaluated.queries is None
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_shared_gradient_of_products_and_mean_is_right(frozen):
+    """To second order too, against finite differences."""
+    tokens = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=not frozen)
+    rows = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(_products_and_mean, (tokens, rows))
+    assert torch.autograd.gradgradcheck(_products_and_mean, (tokens, rows))
+    products, mean = _products_and_mean(tokens, rows)
+    torch.testing.assert_close(products, torch.einsum("bnd,rd->bnr", tokens, rows))
+    torch.testing.assert_close(mean, tokens.sum(1) / 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_reaches_the_products(dtype):
+    tokens, rows = torch.randn(2, 3, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
+    with torch.autocast("cpu", dtype):
+        products, _ = _products_and_mean(tokens, rows)
+    assert products.dtype == dtype
+    products.float().sum().backward()
+    assert tokens.grad.dtype == rows.grad.dtype == torch.float32
+    torch.testing.assert_close(tokens.grad, rows.detach().sum(0).expand(2, 3, 4), rtol=2e-2, atol=5e-2)
