@@ -302,4 +302,4 @@ class Trainer:
             text += f"  T1 {100 * line['T1']:.1f}  H {100 * rows['gamma=0']['H']:.1f} (gamma=0)"
             text += f" {100 * rows['oracle']['H']:.1f} (oracle)"
         waited = 100 * self.waited / train_seconds
-        log.info("%s  %.1f s (%.0f %% waiting for data) + %.1f s", text, train_seconds, waited, eval_seconds)
+        log.info("%s  %.2f s (%.0f %% waiting for data) + %.2f s", text, train_seconds, waited, eval_seconds)

@@ -19,7 +19,8 @@ def build_solver(
     groups = parameter_groups(
         model, criterion, solver.BASE_LR, solver.BIAS_LR_FACTOR, solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_BIAS
     )
-    fused = all(p.is_cuda for group in groups for p in group["params"])  # one kernel for all parameters
+    # one kernel for all; but the momentum of a fused SGD whose first step the loss scaler skips is never initialised
+    fused = cfg.DTYPE != "float16"
     if solver.OPTIMIZER == "sgd":
         optimizer = torch.optim.SGD(groups, lr=solver.BASE_LR, momentum=solver.MOMENTUM, fused=fused)
     else:

@@ -95,7 +95,7 @@ class OurStep:
         self.remse = ReMSELoss(SEEN, ATTRIBUTES, 0.1, 0.75, validate=False)
         criterion = ZSLCriterion(torch.rand(SEEN, ATTRIBUTES), self.remse, SCALE, (1.0, 0.25, 0.0, 0.0))
         self.model, self.criterion = self.model.to(device), criterion.to(device)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), 1e-4, momentum=0.9, weight_decay=1e-5, fused=on_gpu)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), 1e-4, momentum=0.9, weight_decay=1e-5, fused=True)
         self.images = torch.randint(0, 256, (BATCH, 3, size, size), dtype=torch.uint8)
         self.labels = torch.randperm(SEEN)[:WAYS].repeat_interleave(BATCH // WAYS)
 
