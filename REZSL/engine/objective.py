@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from REZSL.utils.distributed import any_of_all, mean_of_all
+from REZSL.utils.distributed import any_of_all, mean_of_all, world_size
 from REZSL.utils.errors import RunError
 
 
@@ -28,6 +29,14 @@ class Objective(nn.Module):
         with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype != torch.float32):
             output = self.model(inputs)
         return self.criterion(output, labels)
+
+
+def in_all_processes(objective: Objective, device: torch.device, unused_parameters: bool) -> nn.Module:
+    """``objective``, whose gradients are the mean over all processes where there are several."""
+    if world_size() == 1:
+        return objective
+    devices = [torch.cuda.current_device()] if device.type == "cuda" else None
+    return DistributedDataParallel(objective, device_ids=devices, find_unused_parameters=unused_parameters)
 
 
 def gradient_shares(

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -20,7 +19,7 @@ from REZSL.utils.errors import DataError, Stopped, first_line
 from REZSL.utils.seeding import random_states, restore_random_states
 
 from .checkpoint import load_checkpoint, load_model_state, restore_optimizer, restore_schedule, save_checkpoint
-from .objective import Objective, check_finite, eager_where_compiled, gradient_shares
+from .objective import Objective, check_finite, eager_where_compiled, gradient_shares, in_all_processes
 from .run_folder import RunFolder
 from .stopping import StopRequest, stop_requests
 
@@ -95,12 +94,7 @@ class Trainer:
         self.eval_period, self.checkpoint_period, self.score = eval_period, checkpoint_period, score
         self.checkpoint_minutes, self.keep, self.config_text = checkpoint_minutes, keep, config_text
         self.track = track
-        self.objective: nn.Module = Objective(model, criterion, dtype)
-        if world_size() > 1:
-            devices = [torch.cuda.current_device()] if device.type == "cuda" else None
-            self.objective = DistributedDataParallel(
-                self.objective, device_ids=devices, find_unused_parameters=unused_parameters
-            )
+        self.objective = in_all_processes(Objective(model, criterion, dtype), device, unused_parameters)
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self.selected: Selected | None = None
         self.best_score = float("-inf")
@@ -253,8 +247,8 @@ class Trainer:
             if score > self.best_score and (self.score or is_last):
                 self.selected, self.best_score = Selected(epoch, predictions, results), score
                 if is_main():
-                    content = {"model": self.model.state_dict(), "config": self.config_text}
-                    save_checkpoint(self.folder.best, **content, epoch=epoch, score=score)
+                    content = {"model": self.model.state_dict(), "epoch": epoch, "score": score}
+                    save_checkpoint(self.folder.best, **content, config=self.config_text)
         self.epoch, self.step, self.sums = epoch, 0, {}
         self.folder.add_metrics(line)
         self.track(line)
@@ -298,8 +292,7 @@ class Trainer:
         text = f"epoch {line['epoch']:>{len(str(self.epochs))}}/{self.epochs}  lr {line['lr']:.2e}"
         text += f"  loss {line['loss']:.4f} ({', '.join(terms)})"
         if "T1" in line:
-            rows = line["gzsl"]
-            text += f"  T1 {100 * line['T1']:.1f}  H {100 * rows['gamma=0']['H']:.1f} (gamma=0)"
-            text += f" {100 * rows['oracle']['H']:.1f} (oracle)"
-        waited = 100 * self.waited / train_seconds
-        log.info("%s  %.2f s (%.0f %% waiting for data) + %.2f s", text, train_seconds, waited, eval_seconds)
+            zero, oracle = (100 * line["gzsl"][row]["H"] for row in ("gamma=0", "oracle"))
+            text += f"  T1 {100 * line['T1']:.1f}  H {zero:.1f} (gamma=0) {oracle:.1f} (oracle)"
+        seconds = train_seconds, 100 * self.waited / train_seconds, eval_seconds
+        log.info("%s  %.2f s (%.0f %% waiting for data) + %.2f s", text, *seconds)

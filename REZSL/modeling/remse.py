@@ -11,76 +11,17 @@ Minima run over entries with E > 0, and an entry with E = 0 weighs 1. The loss i
 groups, attributes the outputs of any regression.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from REZSL.utils.distributed import own_rows, rows_of_all
 
 from .losses import check_reg_type, elementwise_error, weighted_RegressLoss
+from .rebalance import ClassStatistics, positive_minimum, rebalance_weights
 
 WEIGHT_TYPES = ("in_batch", "cross_batch", "ema")
-
-
-def positive_minimum(error_mean: Tensor, dim: int) -> Tensor:
-    """Returns the minimum of the entries > 0 along ``dim``, kept as 1; infinity where there is none."""
-    return F.threshold(error_mean, 0.0, torch.inf).amin(dim, keepdim=True)
-
-
-def rebalance_weights(error_mean: Tensor, class_minimum: Tensor, p: float, p2: float) -> Tensor:
-    """Returns the weights of the error means E (R, K) of any classes.
-
-    Args:
-        error_mean: (R, K), >= 0.
-        class_minimum: (1, K) smallest positive E of each attribute over all classes.
-        p: exponent across classes.
-        p2: exponent across attributes.
-    """
-    across_classes = _log_factor(error_mean, class_minimum)
-    across_attributes = _log_factor(error_mean, positive_minimum(error_mean, 1))
-    return across_classes.mul_(p).add_(across_attributes, alpha=p2).exp_()
-
-
-def _log_factor(error_mean: Tensor, minimum: Tensor) -> Tensor:
-    """ln(1 + ln(E / minimum)), and 0 where E is 0; a ratio too large for its type counts as the largest there is."""
-    ratio = (error_mean / minimum).clamp_(1.0, torch.finfo(error_mean.dtype).max)
-    return ratio.log_().add_(1.0).log_()  # exact enough, and many times faster than log1p where that is not vectorised
-
-
-class _Batch(NamedTuple):
-    """The errors of a batch, and what its rows share by class: everything (B, ...), so nothing depends on the labels.
-
-    Attributes:
-        error: (B, K) elementwise error.
-        labels: (B,) class of each row.
-        first: (B,) the first row of the same class.
-        count: (B, 1) rows of the same class.
-        mean: (B, K) the mean error of those rows.
-    """
-
-    error: Tensor
-    labels: Tensor
-    first: Tensor
-    count: Tensor
-    mean: Tensor
-
-    @classmethod
-    def of(cls, error: Tensor, labels: Tensor) -> "_Batch":
-        same = labels[:, None] == labels  # (B, B)
-        first, count = same.to(torch.uint8).argmax(1), same.sum(1, keepdim=True)
-        return cls(error, labels, first, count, _class_means(error, first, count))
-
-    @property
-    def variance(self) -> Tensor:
-        """(B, K) the variance of the error over the rows of the same class."""
-        return _class_means((self.error - self.mean).square(), self.first, self.count)
-
-
-def _class_means(rows: Tensor, first: Tensor, count: Tensor) -> Tensor:
-    # by adding, not by a matrix product, which autocast or TF32 would round
-    return torch.zeros_like(rows).index_add_(0, first, rows).index_select(0, first).div_(count)
 
 
 class ReZSL(nn.Module):
@@ -148,7 +89,7 @@ class ReZSL(nn.Module):
             self.register_buffer(name, torch.zeros(shape, device=device))
         self.register_buffer("_count", torch.zeros(train_class_num, device=device))
         self.register_buffer("total", torch.zeros(train_class_num, device=device))
-        self._pending: _Batch | None = None  # of in_batch: it goes into the tables when somebody reads them
+        self._pending: ClassStatistics | None = None  # of in_batch: it goes into the tables when somebody reads them
         self.register_state_dict_pre_hook(lambda module, *_: module._settle())
 
     @property
@@ -218,13 +159,13 @@ class ReZSL(nn.Module):
         return rebalance_weights(rows, positive_minimum(error_mean, 0), self.p, self.p2)
 
     @torch.no_grad()
-    def _update(self, pred: Tensor, target: Tensor, labels: Tensor, weight_type: str) -> _Batch:
+    def _update(self, pred: Tensor, target: Tensor, labels: Tensor, weight_type: str) -> ClassStatistics:
         self._check(pred, target, labels)
         dtype = self._error_mean.dtype
         error = elementwise_error(pred.to(dtype), target.to(dtype), self.RegType, self.RegNorm)
         if self.validate and not torch.isfinite(error).all():
             raise ValueError("pred or target holds NaN or infinity")
-        batch = _Batch.of(rows_of_all(error), rows_of_all(labels))
+        batch = ClassStatistics.of(rows_of_all(error), rows_of_all(labels))
         if weight_type == "in_batch":
             self._pending = batch
         else:
@@ -242,7 +183,7 @@ class ReZSL(nn.Module):
             batch, self._pending = self._pending, None
             self._take(batch)
 
-    def _take(self, batch: _Batch) -> None:
+    def _take(self, batch: ClassStatistics) -> None:
         """Sets mean, variance and count to those of ``batch`` alone."""
         rows = ((self._error_mean, batch.mean), (self._error_var, batch.variance))
         for table, of_rows in (*rows, (self._count, batch.count[:, 0].to(self._count.dtype))):

@@ -29,6 +29,9 @@ EXPERIMENT = {
 }
 
 
+GAZE_WITHOUT_A_LOSS = "MODEL.META_ARCHITECTURE GEMNet MODEL.ATTENTION.EMBEDDING learned"
+
+
 @pytest.fixture
 def command(tiny, tmp_path):
     """``command(name, ...)``: the words after ``tools/train.py`` for a run into ``tmp_path/name``."""
@@ -72,9 +75,9 @@ def read_run(folder):
     [
         (2, ()),
         (4, ("SOLVER.CLIP_NORM", "0.5", "SOLVER.ACCUMULATE", "4")),
-        (2, ("MODEL.REZSL.USE", "False", "MODEL.LOSS.REG_TYPE", "BMC")),
+        (2, tuple(f"MODEL.REZSL.USE False MODEL.LOSS.REG_TYPE BMC {GAZE_WITHOUT_A_LOSS}".split())),
     ],
-    ids=["two", "four, accumulated", "two, balanced MSE"],
+    ids=["two", "four, accumulated", "two, balanced MSE, unused parameters"],
 )
 def test_several_processes_train_as_one(command, tmp_path, processes, options):
     assert train.main(command("one", *options)) == 0
