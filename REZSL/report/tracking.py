@@ -3,12 +3,12 @@
 import importlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from REZSL.utils.errors import ConfigError
+from REZSL.utils.errors import ConfigError, first_line
 from REZSL.utils.files import write_text
 
 Track = Callable[[dict[str, Any]], None]
@@ -25,12 +25,18 @@ def tracking(kind: str, folder: Path, name: str, config: dict[str, Any]) -> Iter
         config: every key's value, by its full name.
 
     Raises:
-        ConfigError: the tracker is not installed.
+        ConfigError: the tracker is not installed, or cannot start (no login, no store).
     """
     if kind == "none":
         yield lambda line: None
         return
-    with _TRACKERS[kind](folder, name, config) as write:
+    with ExitStack() as stack:
+        try:
+            write = stack.enter_context(_TRACKERS[kind](folder, name, config))
+        except ConfigError:
+            raise
+        except Exception as error:  # each tracker raises its own kinds
+            raise ConfigError(f"TRACKER {kind} cannot start: {first_line(error)}") from None
         yield lambda line: write(_figures(line), line["epoch"])
 
 

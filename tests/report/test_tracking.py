@@ -8,6 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from REZSL.report import tracking
+from REZSL.utils.errors import ConfigError
 
 LINES = [
     {
@@ -93,3 +94,12 @@ def test_mlflow_gets_every_line_and_finds_a_run_again(tmp_path, monkeypatch):
 def test_no_tracker_writes_nothing(tmp_path):
     log("none", tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_tracker_that_cannot_start_is_told_in_one_line(tmp_path, monkeypatch):
+    def init(**options):
+        raise RuntimeError("no API key\nlog in first")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    with pytest.raises(ConfigError, match="^TRACKER wandb cannot start: no API key$"):
+        log("wandb", tmp_path)
