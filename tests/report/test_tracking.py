@@ -101,5 +101,5 @@ def test_a_tracker_that_cannot_start_is_told_in_one_line(tmp_path, monkeypatch):
         raise RuntimeError("no API key\nlog in first")
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
-    with pytest.raises(ConfigError, match="^TRACKER wandb cannot start: no API key$"):
+    with pytest.raises(ConfigError, match=r"^TRACKER wandb cannot start: no API key$"):
         log("wandb", tmp_path)
