@@ -47,12 +47,18 @@ class ArrayCache:
         self.shapes = [shape for shape, end in zip(shapes, ends[1:], strict=True) if end <= limit]
         self.starts = ends[: len(self.shapes)]
         self.size = ends[len(self.shapes)]
-        self._open()
+        if path is None:
+            self.buffer = _shared_memory(self.size)
+        else:
+            if not path.exists():
+                _reserve(path, self.size)
+            os.utime(path)  # the file that was not used for longest goes first
+            self._map()
 
     @property
-    def is_complete(self) -> bool:
-        """Whether every array has a place."""
-        return self.header == 8 * len(self.shapes)
+    def stamps(self) -> Tensor:
+        """(n,) int64 what each array was made of; 0: it is not there."""
+        return self.buffer[: self.header].view(torch.int64)
 
     def get(self, number: int, stamp: int) -> Tensor | None:
         """Returns array ``number``, without copying it, or None where none was put with this ``stamp``."""
@@ -75,25 +81,19 @@ class ArrayCache:
         start, shape = self.starts[number], self.shapes[number]
         return self.buffer[start : start + prod(shape) * self.dtype.itemsize].view(self.dtype).view(shape)
 
-    def _open(self) -> None:
-        if self.path is None:
-            self.buffer = _shared_memory(self.size)
-        else:
-            if not self.path.exists():
-                _reserve(self.path, self.size)
-            os.utime(self.path)  # the file that was not used for longest goes first
-            self.buffer = torch.from_file(str(self.path), shared=True, size=self.size, dtype=torch.uint8)
-        self.stamps = self.buffer[: self.header].view(torch.int64)
+    def _map(self) -> None:
+        self.buffer = torch.from_file(str(self.path), shared=True, size=self.size, dtype=torch.uint8)
 
     def __getstate__(self) -> dict:
-        own = self.__dict__ | {"stamps": None}
-        return own if self.path is None else own | {"buffer": None}  # a loading process opens the file itself
+        return self.__dict__ if self.path is None else self.__dict__ | {"buffer": None}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        if self.path is not None:
-            self._open()
-        self.stamps = self.buffer[: self.header].view(torch.int64)
+        if self.path is None:
+            return
+        if not self.path.exists():  # mapping it would make one of zeros
+            raise DataError(f"the cache {self.path} was removed while it was in use: start again")
+        self._map()
 
 
 def open_cache(
