@@ -97,7 +97,7 @@ class weighted_RegressLoss(nn.Module):
         variance = self.noise_sigma.square()
         targets = rows_of_all(target)
         squared = (pred[:, None] - targets[None]).square().sum(2)  # (B, B of all processes)
-        own = torch.arange(len(targets), device=pred.device)[own_rows(len(pred))]
+        own = own_rows(torch.arange(len(targets), device=pred.device), len(pred))
         loss = F.cross_entropy(-squared / (2 * variance), own, reduction=reduction)
         return loss * (2 * variance).detach()  # restores the scale; its own gradient would only shrink sigma to 0
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from REZSL.utils.distributed import own_rows, rows_of_all
 
 from .losses import check_reg_type, elementwise_error, weighted_RegressLoss
-from .rebalance import ClassStatistics, positive_minimum, rebalance_weights
+from .rebalance import ClassStatistics, rebalance_weights
 
 WEIGHT_TYPES = ("in_batch", "cross_batch", "ema")
 
@@ -133,7 +133,6 @@ class ReZSL(nn.Module):
         """Takes E of this batch's classes from it; every other class keeps its last E. Arguments as above."""
         self._update(pred, target, labels, "cross_batch")
 
-    @torch.no_grad()
     def getWeights(self, n: int, dim: int, labels: Tensor) -> Tensor:
         """Returns the weights (n, dim) of ``n`` images with ``labels`` (n,); ``dim`` is K."""
         num_attributes = self._error_mean.shape[1]
@@ -141,7 +140,6 @@ class ReZSL(nn.Module):
             raise ValueError(f"getWeights({n}, {dim}) for {len(labels)} labels and {num_attributes} attributes")
         return self._weights(self.error_mean, labels)
 
-    @torch.no_grad()
     def weigh(self, pred: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         """Updates as ``WeightType`` says and returns the weights (B, K) of this very batch.
 
@@ -151,12 +149,11 @@ class ReZSL(nn.Module):
         batch = self._update(pred, target, labels, self.WeightType)
         if self._pending is None:
             return self._weights(self._error_mean, labels)
-        weights = rebalance_weights(batch.mean, positive_minimum(batch.mean, 0), self.p, self.p2)
-        return weights[own_rows(len(labels))]
+        return own_rows(rebalance_weights(batch.mean, batch.mean, self.p, self.p2), len(labels))
 
     def _weights(self, error_mean: Tensor, labels: Tensor | None = None) -> Tensor:
         rows = error_mean if labels is None else error_mean.index_select(0, labels)
-        return rebalance_weights(rows, positive_minimum(error_mean, 0), self.p, self.p2)
+        return rebalance_weights(rows, error_mean, self.p, self.p2)
 
     @torch.no_grad()
     def _update(self, pred: Tensor, target: Tensor, labels: Tensor, weight_type: str) -> ClassStatistics:

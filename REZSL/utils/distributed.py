@@ -115,9 +115,9 @@ def rows_of_all(rows: Tensor) -> Tensor:
     return gathered
 
 
-def own_rows(count: int) -> slice:
-    """Which of :func:`rows_of_all` are this process's, which brought ``count``."""
-    return slice(rank() * count, (rank() + 1) * count)
+def own_rows(rows: Tensor, count: int) -> Tensor:
+    """This process's part, ``count`` rows, of :func:`rows_of_all` or of anything in its order."""
+    return rows if world_size() == 1 else rows[rank() * count : (rank() + 1) * count]
 
 
 def objects_of_all(value: Any) -> list[Any]:
