@@ -74,7 +74,9 @@ _C.DATASETS.ATTRIBUTE_GROUPS = []  # GEMNet: lists of 0-based attribute numbers;
 _C.DATASETS.CHECK_IMAGES = True  # decode every image once before training, so that a bad one is named at once
 
 _C.DATALOADER = CN()
-_C.DATALOADER.NUM_WORKERS = 4  # loading processes; 0: load in the main process
+_C.DATALOADER.NUM_WORKERS = (
+    4  # loading processes; 0: load in the main process, as features and tokens on a CPU always are
+)
 _C.DATALOADER.MODE = "random"  # batches: random, or episode (WAYS classes x SHOTS images)
 _C.DATALOADER.N_BATCH = 0  # batches an epoch; 0: as many as one pass over the training images fills
 _C.DATALOADER.CACHE = "none"  # decoded images, kept in ram or on disk, no larger than training needs them

@@ -119,19 +119,18 @@ def _own_test() -> slice:
 
 
 def _train_loader(cfg: CfgNode, data: ZSLDataset) -> DataLoader:
-    batches = SeededBatches(_sampler(cfg, data.labels.numpy()), rank(), world_size())
-    return DataLoader(
-        data, batch_sampler=batches, persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0, **_loader_options(cfg)
-    )
+    return _loader(cfg, data, batch_sampler=SeededBatches(_sampler(cfg, data.labels.numpy()), rank(), world_size()))
 
 
 def _test_loader(cfg: CfgNode, data: ZSLDataset) -> DataLoader:
-    return DataLoader(
-        data,
-        batch_size=cfg.TEST.IMS_PER_BATCH,
-        persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0,
-        **_loader_options(cfg),
-    )
+    return _loader(cfg, data, batch_size=cfg.TEST.IMS_PER_BATCH)
+
+
+def _loader(cfg: CfgNode, data: ZSLDataset, **batches: Any) -> DataLoader:
+    """Rows are only copied: a loading process can do that while a GPU computes, but on a CPU it would be in the way."""
+    images = data.paths is not None
+    options = loader_options(cfg.DATALOADER.NUM_WORKERS if images or _uses_gpu(cfg) else 0, _uses_gpu(cfg))
+    return DataLoader(data, persistent_workers=options["num_workers"] > 0, **batches, **options)
 
 
 def wants_tokens(cfg: CfgNode) -> bool:
@@ -191,12 +190,11 @@ def build_token_data(cfg: CfgNode, data: Data, cache: ArrayCache) -> Data:
 
 def token_loader_options(cfg: CfgNode) -> dict[str, Any]:
     """How the images of :func:`build_token_sets` are to be loaded, once."""
-    return {"batch_size": cfg.TEST.IMS_PER_BATCH, **_loader_options(cfg)}
+    return {"batch_size": cfg.TEST.IMS_PER_BATCH, **loader_options(cfg.DATALOADER.NUM_WORKERS, _uses_gpu(cfg))}
 
 
-def _loader_options(cfg: CfgNode) -> dict[str, Any]:
-    pin_memory = torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu"
-    return loader_options(cfg.DATALOADER.NUM_WORKERS, pin_memory)
+def _uses_gpu(cfg: CfgNode) -> bool:
+    return torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu"
 
 
 def check_data(cfg: CfgNode) -> list[Finding]:

@@ -18,7 +18,7 @@ def predict(
     """Predicts the attributes of all inputs of ``loader``, in its order; the model's mode is restored.
 
     Args:
-        model: inputs to an output with ``attributes`` (B, K).
+        model: inputs to an output with ``attributes`` (B, K); one that has a ``predictor()`` is asked for it, once.
         loader: gives ``(inputs, labels)``.
         device: where the model is.
         dtype: precision of the forward pass.
@@ -28,12 +28,15 @@ def predict(
     """
     was_training = model.training
     model.eval()
+    autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
     attributes, labels = [], []
     try:
+        with autocast:
+            predictor = model.predictor() if hasattr(model, "predictor") else model
         for inputs, batch_labels in tqdm(loader, desc="evaluating", leave=False, disable=None if is_main() else True):
             inputs = inputs.to(device, non_blocking=True)
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                attributes.append(model(inputs).attributes.float())
+            with autocast:
+                attributes.append(predictor(inputs).attributes.float())
             labels.append(batch_labels)
     finally:
         model.train(was_training)

@@ -21,6 +21,20 @@ class HeadOutput(NamedTuple):
     queries: Tensor | None = None
 
 
+class FoldedWeights(NamedTuple):
+    """What of :class:`AttentionNet` follows from its weights alone.
+
+    Attributes:
+        rows: (2K, D) the queries in the space of the tokens, then what a token adds to each output.
+        on_mean: (K, D) v_k as it acts on the mean token.
+        constant: (K,) what each output has without any token.
+    """
+
+    rows: Tensor
+    on_mean: Tensor
+    constant: Tensor
+
+
 class BasicNet(nn.Module):
     """Mean token, then Linear, or Linear - LeakyReLU(0.1) - Linear with a hidden layer.
 
@@ -84,18 +98,22 @@ class AttentionNet(nn.Module):
         self.hidden = nn.Linear(joint, hid_dim) if hid_dim else None
         self.regressor = nn.Parameter(torch.randn(num_attributes, hid_dim or joint))
 
-    def forward(self, tokens: Tensor) -> HeadOutput:
-        """Regresses the attributes of ``tokens`` (B, N, D)."""
+    def forward(self, tokens: Tensor, folded: FoldedWeights | None = None) -> HeadOutput:
+        """Regresses the attributes of ``tokens`` (B, N, D), with what :meth:`fold` gave, where it was asked before."""
+        rows, on_mean, constant = folded or self.fold()
+        products, mean = _products_and_mean(tokens, rows)
+        logits, contributions = products.chunk(2, dim=2)  # (B, N, K) each
+        attention = logits.softmax(1)
+        attributes = (attention * contributions).sum(1) + mean @ on_mean.T + constant  # (B, K)
+        return HeadOutput(attributes, attention.transpose(1, 2), rows.chunk(2)[0])
+
+    def fold(self) -> FoldedWeights:
+        """Computes what follows from the weights alone: once a step, or once where they do not change."""
         on_mean, on_attended, constant = self._regressors()
         queries = self.query(self.attribute_embeddings) @ self.key.weight  # (K, D)
         on_token = on_attended @ self.out.weight @ self.value.weight  # (K, D)
         constant = constant + on_attended @ (self.out.weight @ self.value.bias + self.out.bias)  # (K,)
-
-        products, mean = _products_and_mean(tokens, torch.cat([queries, on_token]))
-        logits, contributions = products.chunk(2, dim=2)  # (B, N, K) each
-        attention = logits.softmax(1)
-        attributes = (attention * contributions).sum(1) + mean @ on_mean.T + constant  # (B, K)
-        return HeadOutput(attributes, attention.transpose(1, 2), queries)
+        return FoldedWeights(torch.cat([queries, on_token]), on_mean, constant)
 
     def _regressors(self) -> tuple[Tensor, Tensor, Tensor]:
         """v_k as it acts on the mean token (K, D), on the attended token (K, D), and alone (K,)."""

@@ -1,9 +1,12 @@
 """The classifier: backbone, head, and class scores by cosine."""
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .heads import HeadOutput
+from .heads import AttentionNet, FoldedWeights, HeadOutput
 
 
 def class_scores(attributes: Tensor, signatures: Tensor, scale: float) -> Tensor:
@@ -33,9 +36,14 @@ class ZSLModel(nn.Module):
         self.backbone.train(mode and self.finetune)
         return self
 
-    def forward(self, inputs: Tensor) -> HeadOutput:
+    def forward(self, inputs: Tensor, folded: FoldedWeights | None = None) -> HeadOutput:
         """Predicts attributes of (B, 3, H, W) images, (B, D) features, or the backbone's own (B, N, D) tokens."""
-        return self.head(inputs if inputs.ndim == 3 else self.backbone(inputs))
+        tokens = inputs if inputs.ndim == 3 else self.backbone(inputs)
+        return self.head(tokens) if folded is None else self.head(tokens, folded)
+
+    def predictor(self) -> Callable[[Tensor], HeadOutput]:
+        """This model for weights that stay as they are now: what follows from them alone is computed here, once."""
+        return partial(self, folded=self.head.fold()) if isinstance(self.head, AttentionNet) else self
 
     def class_scores(self, attributes: Tensor, signatures: Tensor) -> Tensor:
         """Scores (B, C) of ``attributes`` (B, K) for the classes of ``signatures`` (C, K)."""

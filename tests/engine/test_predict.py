@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from REZSL.engine import predict, predict_split
-from REZSL.modeling import BasicNet, ZSLModel, build_backbone
+from REZSL.modeling import AttentionNet, BasicNet, ZSLModel, build_backbone
 
 CPU = torch.device("cpu")
 
@@ -66,6 +66,21 @@ def test_a_frozen_backbone_stays_in_evaluation_mode():
     model = ZSLModel(build_backbone("features", feature_dim=3), BasicNet(3, 4), finetune=False).train()
     predict(model, make_loader(), CPU)
     assert (model.training, model.head.training, model.backbone.training) == (True, True, False)
+
+
+def test_what_follows_from_the_weights_alone_is_computed_once_an_evaluation_with_the_weights_of_then():
+    head = AttentionNet(3, torch.randn(5, 2), channel=4)
+    model, loader = ZSLModel(build_backbone("features", feature_dim=3), head), make_loader(batch_size=2)
+    folded = []
+    head.query.register_forward_hook(lambda *_: folded.append(1))
+    for _ in range(2):
+        folded.clear()
+        attributes, _ = predict(model, loader, CPU)
+        assert len(folded) == 1
+        with torch.no_grad():
+            np.testing.assert_allclose(attributes, model(loader.dataset.tensors[0]).attributes, atol=1e-6)
+            for weight in head.parameters():
+                weight.add_(1)
 
 
 def test_lower_precision_still_returns_float32():
