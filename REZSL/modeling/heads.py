@@ -25,12 +25,14 @@ class FoldedWeights(NamedTuple):
     """What of :class:`AttentionNet` follows from its weights alone.
 
     Attributes:
-        rows: (2K, D) the queries in the space of the tokens, then what a token adds to each output.
+        queries: (K, D) the queries in the space of the tokens: a token's logit is the product with it.
+        on_token: (K, D) v_k as it acts on a token that has the attention.
         on_mean: (K, D) v_k as it acts on the mean token.
         constant: (K,) what each output has without any token.
     """
 
-    rows: Tensor
+    queries: Tensor
+    on_token: Tensor
     on_mean: Tensor
     constant: Tensor
 
@@ -100,20 +102,20 @@ class AttentionNet(nn.Module):
 
     def forward(self, tokens: Tensor, folded: FoldedWeights | None = None) -> HeadOutput:
         """Regresses the attributes of ``tokens`` (B, N, D), with what :meth:`fold` gave, where it was asked before."""
-        rows, on_mean, constant = folded or self.fold()
-        products, mean = _products_and_mean(tokens, rows)
-        logits, contributions = products.chunk(2, dim=2)  # (B, N, K) each
+        queries, on_token, on_mean, constant = folded or self.fold()
+        logits, contributions, mean = _products_and_mean(tokens, queries, on_token)  # (B, N, K) twice, (B, D)
         attention = logits.softmax(1)
         attributes = (attention * contributions).sum(1) + mean @ on_mean.T + constant  # (B, K)
-        return HeadOutput(attributes, attention.transpose(1, 2), rows.chunk(2)[0])
+        return HeadOutput(attributes, attention.transpose(1, 2), queries)
 
     def fold(self) -> FoldedWeights:
         """Computes what follows from the weights alone: once a step, or once where they do not change."""
         on_mean, on_attended, constant = self._regressors()
         queries = self.query(self.attribute_embeddings) @ self.key.weight  # (K, D)
-        on_token = on_attended @ self.out.weight @ self.value.weight  # (K, D)
-        constant = constant + on_attended @ (self.out.weight @ self.value.bias + self.out.bias)  # (K,)
-        return FoldedWeights(torch.cat([queries, on_token]), on_mean, constant)
+        on_value = on_attended @ self.out.weight  # (K, M)
+        on_token = on_value @ self.value.weight  # (K, D)
+        constant = constant + on_value @ self.value.bias + on_attended @ self.out.bias  # (K,)
+        return FoldedWeights(queries, on_token, on_mean, constant)
 
     def _regressors(self) -> tuple[Tensor, Tensor, Tensor]:
         """v_k as it acts on the mean token (K, D), on the attended token (K, D), and alone (K,)."""
@@ -124,32 +126,35 @@ class AttentionNet(nn.Module):
         return on_mean, on_attended, constant
 
 
-def _products_and_mean(tokens: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """``tokens @ rows.T`` (B, N, R) and the mean token (B, D), in the precision of autocast."""
+def _products_and_mean(tokens: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
+    """``tokens @ rows.T`` (B, N, R) for each of ``rows`` (R, D), and the mean token (B, D), as autocast has them."""
     device = tokens.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
-        tokens, rows = tokens.to(dtype), rows.to(dtype)
-    return _ProductsAndMean.apply(tokens, rows)
+        tokens, *rows = (x.to(dtype) for x in (tokens, *rows))
+    return _ProductsAndMean.apply(tokens, *rows)
 
 
 class _ProductsAndMean(torch.autograd.Function):
-    """Both, with one (B, N, D) gradient: autograd alone would make one for each and then their sum."""
+    """All of them, with one (B, N, D) gradient: autograd alone would make one for each and then their sum."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, tokens: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(tokens, rows)
-        return tokens @ rows.T, tokens.mean(1)
+    def forward(ctx: FunctionCtx, tokens: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(tokens, *rows)
+        return *(tokens @ each.T for each in rows), tokens.mean(1)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, of_products: Tensor, of_mean: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        tokens, rows = ctx.saved_tensors
-        of_tokens = of_rows = None
+    def backward(ctx: FunctionCtx, *of_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        tokens, *rows = ctx.saved_tensors
+        *of_products, of_mean = of_outputs
+        of_tokens, of_rows = None, [None] * len(rows)
         if ctx.needs_input_grad[0]:
-            of_tokens = (of_products @ rows).add_(of_mean[:, None], alpha=1 / tokens.shape[1])
-        if ctx.needs_input_grad[1]:
-            of_rows = of_products.flatten(0, 1).T @ tokens.flatten(0, 1)
-        return of_tokens, of_rows
+            of_tokens = (of_mean / tokens.shape[1])[:, None].repeat(1, tokens.shape[1], 1)
+            for of_product, each in zip(of_products, rows, strict=True):
+                of_tokens.flatten(0, 1).addmm_(of_product.flatten(0, 1), each)
+        if any(ctx.needs_input_grad[1:]):
+            of_rows = [of_product.flatten(0, 1).T @ tokens.flatten(0, 1) for of_product in of_products]
+        return of_tokens, *of_rows
 
 
 class GEMNet(nn.Module):

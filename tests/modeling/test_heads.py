@@ -163,11 +163,12 @@ def test_gem_net_gazes_in_training_only():
 def test_the_shared_gradient_of_products_and_mean_is_right(frozen):
     """To second order too, against finite differences."""
     tokens = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=not frozen)
-    rows = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(_products_and_mean, (tokens, rows))
-    assert torch.autograd.gradgradcheck(_products_and_mean, (tokens, rows))
-    products, mean = _products_and_mean(tokens, rows)
-    torch.testing.assert_close(products, torch.einsum("bnd,rd->bnr", tokens, rows))
+    rows, others = (torch.randn(r, 4, dtype=torch.float64, requires_grad=True) for r in (5, 2))
+    assert torch.autograd.gradcheck(_products_and_mean, (tokens, rows, others))
+    assert torch.autograd.gradgradcheck(_products_and_mean, (tokens, rows, others))
+    *products, mean = _products_and_mean(tokens, rows, others)
+    for product, each in zip(products, (rows, others), strict=True):
+        torch.testing.assert_close(product, torch.einsum("bnd,rd->bnr", tokens, each))
     torch.testing.assert_close(mean, tokens.sum(1) / 3)
 
 

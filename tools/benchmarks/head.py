@@ -1,6 +1,7 @@
 """AttentionNet forward and backward, against the same head written plainly."""
 
 import multiprocessing
+import os
 from functools import partial
 from pathlib import Path
 
@@ -80,7 +81,11 @@ def _step(head: AttentionNet, form: object, tokens: Tensor) -> None:
 
 
 def _peak(sizes: tuple[int, ...], form: str) -> int:
-    """Bytes by which one step raises the memory of a fresh process above that of weights and tokens (on Linux)."""
+    """Bytes by which one step raises the memory of a fresh process above that of weights and tokens (on Linux).
+
+    Large blocks go back to the system when they are freed: what glibc would keep for later is no memory of the form.
+    """
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = "131072"  # read by the process about to start
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_here, (sizes, form))
 
