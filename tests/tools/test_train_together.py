@@ -120,7 +120,7 @@ def test_a_mistake_is_told_once_and_ends_all(command):
 
 
 def test_a_signal_stops_all_and_the_run_goes_on(command, tmp_path):
-    long = ("SOLVER.MAX_EPOCH", "4", "DATALOADER.N_BATCH", "400", "SOLVER.CHECKPOINT_MINUTES", "0.01")
+    long = ("SOLVER.MAX_EPOCH", "4", "DATALOADER.N_BATCH", "150", "SOLVER.CHECKPOINT_MINUTES", "0.003")
     process = torchrun(2, command("stopped", *long), start_new_session=True)
     deadline = time.monotonic() + 120
     while not (tmp_path / "stopped" / "last.pth").exists():
