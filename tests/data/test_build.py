@@ -81,6 +81,13 @@ def test_test_loader_repeats_itself(tiny):
     assert torch.equal(first, second)
 
 
+@pytest.mark.parametrize(("inputs", "workers"), [("", 2), (FEATURES, 0)], ids=["images", "features"])
+def test_only_images_have_loading_processes_on_a_cpu(tiny, inputs, workers):
+    tiny.write().write_images()
+    data = build_data(config(tiny, f"{inputs} MODEL.DEVICE cpu DATALOADER.NUM_WORKERS 2"))
+    assert (data.train_loader.num_workers, data.test_loader.num_workers) == (workers, workers)
+
+
 def test_training_batches_do_not_depend_on_the_number_of_workers(tiny):
     tiny.write().write_images()
     runs = []

@@ -790,13 +790,13 @@ def test_a_full_disk_is_told_and_costs_no_checkpoint(run, tmp_path, monkeypatch,
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_processes_of_a_run_costs_nothing(tiny, tmp_path, number):
-    """As Ctrl-C and batch systems send it: the loading processes get it too."""
-    tiny.write()
+    """As Ctrl-C and batch systems send it: the loading processes, which images have on a CPU, get it too."""
+    tiny.write().write_images()
     experiment = tmp_path / "experiment.yaml"
     options = {"DATALOADER": {"NUM_WORKERS": 2, "N_BATCH": 4000}, "SOLVER": {"CHECKPOINT_MINUTES": 0.005}}
     experiment.write_text(yaml.safe_dump(BASE | {key: BASE[key] | value for key, value in options.items()}))
     where = ["OUTPUT_DIR", str(tmp_path / "run"), "DATASETS.ROOT", str(tiny.root)]
-    command = [sys.executable, str(Path(train.__file__)), "--config-file", str(experiment), *where, *FEATURES]
+    command = [sys.executable, str(Path(train.__file__)), "--config-file", str(experiment), *where, *IMAGES]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "last.pth").exists() and time.monotonic() < deadline and process.poll() is None:
