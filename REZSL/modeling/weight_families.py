@@ -14,11 +14,10 @@ RESNETS = {  # by blocks a stage, and whether a block has three convolutions
 }
 TORCHVISION_VITS = {(768, 16): "vit_b_16", (1024, 16): "vit_l_16"}  # by width and side of a patch
 TIMM_VITS = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}  # by width
-OTHERS = (
+OTHERS = (  # how names begin, or a part of them
     ("embedder.embedder.convolution.", "a ResNet of transformers, whose names no TYPE reads: take TYPE resnet's own"),
     ("visual.conv1.", "a CLIP model: take timm's copy of its image part (TYPE timm, a NAME with clip)"),
     ("vision_model.embeddings.", "a CLIP model: take timm's copy of its image part (TYPE timm, a NAME with clip)"),
-    ("attn.relative_position_bias_table", "a Swin Transformer: set TYPE timm and its NAME"),
     ("downsample_layers.0.", "a ConvNeXt: set TYPE timm and its NAME"),
     ("stages.0.blocks.0.conv_dw.", "a ConvNeXt: set TYPE timm and its NAME"),
     ("conv_stem.", "an EfficientNet or MobileNet of timm: set TYPE timm and its NAME"),
@@ -38,12 +37,11 @@ def recognised(state: State) -> Found:
     if (first := _shape(state, "conv_proj.weight")) and _has(state, "encoder_layer_0."):
         return _vit_of_torchvision(first)
     if (first := _shape(state, "patch_embed.proj.weight")) and _has(state, "blocks.0.attn.qkv."):
+        if first[0] not in TIMM_VITS or first[-1] < 8:  # a Swin Transformer has such names too
+            return "a transformer in timm's names: set TYPE timm and its NAME", None
         return _vit_of_timm(state, first)
     if (first := _shape(state, "patch_embeddings.projection.weight")) and _has(state, "encoder.layer.0."):
-        return (
-            f"a ViT of transformers, whose names no TYPE reads: take TYPE timm, NAME {_timm_vit(first)}",
-            None,
-        )
+        return f"a ViT of transformers, whose names no TYPE reads: take TYPE timm, NAME {_timm_vit(first)}", None
     if _shape(state, "conv1.weight") and _has(state, "layer1.0.conv1."):
         return _resnet(state)
     return next((what for mark, what in OTHERS if _has(state, mark)), None), None
