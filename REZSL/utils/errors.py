@@ -30,5 +30,11 @@ class Stopped(BaseException):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, to be quoted in one of ours, which have one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of an error's text, to be quoted in one of ours, which have one line and few characters."""
+    return brief((str(error).strip() or type(error).__name__).splitlines()[0], 300)
+
+
+def brief(text: object, limit: int = 80) -> str:
+    """``text`` as it can be shown within a line: control characters escaped, what is beyond ``limit`` left out."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[: limit + 1])
+    return shown if len(shown) <= limit else f"{shown[:limit]}..."
