@@ -70,6 +70,8 @@ _C.DATASETS.IMAGE_SIZE = 224  # pixels, square
 _C.DATASETS.WAYS = 16  # classes an episode
 _C.DATASETS.SHOTS = 2  # images a class in an episode
 _C.DATASETS.SEMANTIC = "original"  # signatures: original (original_att) or normalized (att, unit length)
+_C.DATASETS.UNKNOWN = "auto"  # attributes that are unknown, read as 0: minus_one (-1), none, or auto (minus_one, unless
+#                               there are other negative values too, or none but -1 and +1)
 _C.DATASETS.SEMANTIC_TYPE = "GBU"  # source of the signatures: GBU, the att_splits.mat of xlsa17
 _C.DATASETS.ATTRIBUTE_GROUPS = []  # GEMNet: lists of 0-based attribute numbers; empty: those known for NAME
 _C.DATASETS.CHECK_IMAGES = True  # decode every image once before training, so that a bad one is named at once
@@ -135,6 +137,7 @@ CHOICES = {
     "DATASETS.FEATURE_SCALING": ("none", "standard", "minmax", "l2"),
     "DATASETS.SEMANTIC": ("original", "normalized"),
     "DATASETS.SEMANTIC_TYPE": ("GBU",),
+    "DATASETS.UNKNOWN": ("auto", "minus_one", "none"),
     "DATALOADER.CACHE": ("none", "ram", "disk"),
     "DATALOADER.TOKENS": ("auto", "always", "never"),
     "DATALOADER.MODE": ("random", "episode"),
