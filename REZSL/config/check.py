@@ -7,8 +7,9 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from REZSL.utils.errors import ConfigError, brief
+from REZSL.utils.errors import ConfigError
 from REZSL.utils.registry import did_you_mean
+from REZSL.utils.text import brief
 from REZSL.utils.yaml_file import flat
 
 from .defaults import AT_MOST, CHOICES, NON_NEGATIVE, POSITIVE, RETIRED
