@@ -7,8 +7,9 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from REZSL.utils.errors import ConfigError, brief
+from REZSL.utils.errors import ConfigError
 from REZSL.utils.registry import did_you_mean
+from REZSL.utils.text import brief
 from REZSL.utils.yaml_file import flat
 
 from .defaults import AT_MOST, CHOICES, NON_NEGATIVE, POSITIVE, RETIRED
@@ -75,6 +76,9 @@ def _check_model(cfg: CfgNode, fail: Callable[..., None]) -> None:
         fail("MODEL.BACKBONE.NAME", problem, "MODEL.BACKBONE.TYPE")
     if cfg.MODEL.REZSL.USE and cfg.MODEL.LOSS.REG_TYPE == "BMC":
         fail("MODEL.REZSL.USE", "but MODEL.LOSS.REG_TYPE BMC is never reweighted: set one of the two otherwise")
+    if cfg.MODEL.LOSS.REG_TYPE == "BMC" and cfg.MODEL.LOSS.LAMBDA1 and _compared_in_a_batch(cfg) < 2:
+        problem = "which compares the images of a batch by their classes, and here a batch has one: raise DATASETS.WAYS"
+        fail("MODEL.LOSS.REG_TYPE", problem, "DATASETS.WAYS")
     if cfg.MODEL.LOSS.REWEIGHT != "none":
         if cfg.MODEL.REZSL.USE:
             fail("MODEL.LOSS.REWEIGHT", "but MODEL.REZSL.USE is True: a loss is reweighted in one way")
@@ -91,6 +95,12 @@ def _check_model(cfg: CfgNode, fail: Callable[..., None]) -> None:
     for key, momentum in (("MODEL.REZSL.MOMENTUM", cfg.MODEL.REZSL.MOMENTUM), ("SOLVER.MOMENTUM", cfg.SOLVER.MOMENTUM)):
         if momentum >= 1:
             fail(key, "expected a number below 1")
+
+
+def _compared_in_a_batch(cfg: CfgNode) -> int:
+    """The classes that a batch can have, or its images where they are fewer."""
+    shots = 1 if cfg.DATALOADER.MODE == "episode" else cfg.DATASETS.SHOTS
+    return cfg.DATASETS.WAYS * shots * cfg.DATALOADER.EP_PER_BATCH
 
 
 def _check_sizes(cfg: CfgNode, fail: Callable[..., None]) -> None:

@@ -52,6 +52,7 @@ _C.MODEL.LOSS.TEMP = 0.07  # retired
 _C.MODEL.LOSS.REG_NORM = True  # L2-normalise prediction and target before the regression loss
 _C.MODEL.LOSS.REG_TYPE = "MSE"  # MSE, RMSE, MAE or BMC (balanced MSE)
 _C.MODEL.LOSS.REWEIGHT = "none"  # none, focal_r or lds (Yang et al., ICML 2021): in place of MODEL.REZSL
+_C.MODEL.LOSS.LDS_REWEIGHT = "sqrt_inv"  # lds: density from the roots of the counts (sqrt_inv) or 5..1000 (inverse)
 
 _C.MODEL.REZSL = CN()
 _C.MODEL.REZSL.USE = False  # reweight the regression loss by ReMSE
@@ -70,6 +71,8 @@ _C.DATASETS.IMAGE_SIZE = 224  # pixels, square
 _C.DATASETS.WAYS = 16  # classes an episode
 _C.DATASETS.SHOTS = 2  # images a class in an episode
 _C.DATASETS.SEMANTIC = "original"  # signatures: original (original_att) or normalized (att, unit length)
+_C.DATASETS.UNKNOWN = "auto"  # attributes that are unknown, read as 0: minus_one (-1), none, or auto (minus_one, unless
+#                               there are other negative values too, or none but -1 and +1)
 _C.DATASETS.SEMANTIC_TYPE = "GBU"  # source of the signatures: GBU, the att_splits.mat of xlsa17
 _C.DATASETS.ATTRIBUTE_GROUPS = []  # GEMNet: lists of 0-based attribute numbers; empty: those known for NAME
 _C.DATASETS.CHECK_IMAGES = True  # decode every image once before training, so that a bad one is named at once
@@ -130,11 +133,13 @@ CHOICES = {
     "MODEL.ATTENTION.EMBEDDING": ("w2v", "learned"),
     "MODEL.LOSS.REG_TYPE": ("MSE", "RMSE", "MAE", "BMC"),
     "MODEL.LOSS.REWEIGHT": ("none", "focal_r", "lds"),
+    "MODEL.LOSS.LDS_REWEIGHT": ("sqrt_inv", "inverse"),
     "MODEL.REZSL.WEIGHT_TYPE": ("in_batch", "cross_batch", "ema"),
     "DATASETS.INPUT": ("images", "features"),
     "DATASETS.FEATURE_SCALING": ("none", "standard", "minmax", "l2"),
     "DATASETS.SEMANTIC": ("original", "normalized"),
     "DATASETS.SEMANTIC_TYPE": ("GBU",),
+    "DATASETS.UNKNOWN": ("auto", "minus_one", "none"),
     "DATALOADER.CACHE": ("none", "ram", "disk"),
     "DATALOADER.TOKENS": ("auto", "always", "never"),
     "DATALOADER.MODE": ("random", "episode"),

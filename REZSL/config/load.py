@@ -7,8 +7,9 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from REZSL.utils.errors import ConfigError, brief
+from REZSL.utils.errors import ConfigError
 from REZSL.utils.registry import did_you_mean
+from REZSL.utils.text import brief
 from REZSL.utils.yaml_file import NOT_FINITE, NUMBER, WHOLE, flat, parse_yaml, plain_value, read_yaml
 
 from .check import allowed, check

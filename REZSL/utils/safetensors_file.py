@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .errors import DataError, brief
+from .errors import DataError, first_line
 
 MAX_HEADER = 100_000_000  # bytes, as the format has it
 DTYPES = {
@@ -51,7 +51,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             content = torch.frombuffer(bytearray(file.read()) or bytearray(1), dtype=torch.uint8)
             return {name: _tensor(content, size - 8 - length, **entry) for name, entry in header.items()}
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise DataError(f"{path} is damaged: its header says {brief(error, 200)}") from None
+            raise DataError(f"{path} is damaged: its header says {first_line(error)}") from None
 
 
 def _tensor(content: Tensor, size: int, dtype: str, shape: list[int], data_offsets: list[int]) -> Tensor:

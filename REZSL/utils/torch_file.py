@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import DataError, brief, first_line
+from .errors import DataError, first_line
 from .safetensors_file import is_safetensors, read_safetensors
+from .text import brief
 from .torch_scan import scan_torch_file
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from .errors import DataError, brief
+from .errors import DataError
+from .text import brief
 
 KINDS = (  # first bytes, and what they say
     (b"version https://git-lfs", "a Git-LFS pointer, not the file itself: fetch it by git lfs pull"),

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from .errors import ConfigError, brief, first_line
+from .errors import ConfigError, first_line
+from .text import LONGEST_QUOTE, brief, printable
 
 MAX_SIZE = 100_000  # of a file in bytes, and of what its aliases make of it in characters and values
 MAX_DEPTH = 20
@@ -57,7 +58,7 @@ def parse_yaml(text: str, source: str, plain: Callable[[str], Any] | None = None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        problem = brief(getattr(error, "problem", None) or first_line(error), 300)
+        problem = printable(getattr(error, "problem", None) or first_line(error), LONGEST_QUOTE)
         raise ConfigError(f"{source}{where}: not valid YAML: {problem}") from None
     except (ValueError, OverflowError) as error:  # of PyYAML's scanner, for escapes of characters that do not exist
         raise ConfigError(f"{source}: not valid YAML: {first_line(error)}") from None

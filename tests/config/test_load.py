@@ -368,6 +368,14 @@ def test_retired_key_loads_at_its_inert_value_only(load_one, key, other):
             r"MODEL\.LOSS\.REWEIGHT is 'focal_r', but MODEL\.LOSS\.REG_TYPE BMC is never reweighted",
         ),
         (
+            "MODEL.LOSS.REG_TYPE BMC DATASETS.WAYS 1 DATALOADER.MODE episode",
+            r"MODEL\.LOSS\.REG_TYPE is 'BMC', which compares the images of a batch by their classes, and here",
+        ),
+        (
+            "MODEL.LOSS.REG_TYPE BMC DATASETS.WAYS 1 DATASETS.SHOTS 1",
+            r"MODEL\.LOSS\.REG_TYPE is 'BMC', which compares .* raise DATASETS\.WAYS",
+        ),
+        (
             "TEST.PROTOCOL val TEST.SELECT oracle",
             r"TEST\.SELECT is 'oracle', but TEST\.PROTOCOL is val, which chooses the epoch on validation classes",
         ),
