@@ -97,6 +97,7 @@ def test_arms_differ_in_the_weights_alone(command, tmp_path):
         "focal_r": (False, "in_batch", "focal_r"),
         "lds": (False, "in_batch", "lds"),
     }
+    assert configs["lds"]["MODEL"]["LOSS"]["LDS_REWEIGHT"] == "sqrt_inv"
     for config in configs.values():
         del config["OUTPUT_DIR"], config["MODEL"]["REZSL"], config["MODEL"]["LOSS"]["REWEIGHT"]
     assert all(config == configs["mse"] for config in configs.values())
