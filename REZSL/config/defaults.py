@@ -52,7 +52,9 @@ _C.MODEL.LOSS.TEMP = 0.07  # retired
 _C.MODEL.LOSS.REG_NORM = True  # L2-normalise prediction and target before the regression loss
 _C.MODEL.LOSS.REG_TYPE = "MSE"  # MSE, RMSE, MAE or BMC (balanced MSE)
 _C.MODEL.LOSS.REWEIGHT = "none"  # none, focal_r or lds (Yang et al., ICML 2021): in place of MODEL.REZSL
-_C.MODEL.LOSS.LDS_REWEIGHT = "sqrt_inv"  # lds: density from the roots of the counts (sqrt_inv) or 5..1000 (inverse)
+_C.MODEL.LOSS.LDS_REWEIGHT = (
+    "sqrt_inv"  # lds: from square roots of counts (sqrt_inv) or counts within 5..1000 (inverse)
+)
 
 _C.MODEL.REZSL = CN()
 _C.MODEL.REZSL.USE = False  # reweight the regression loss by ReMSE

@@ -111,15 +111,15 @@ def rows_of_all(*tensors: Tensor, even: bool = False) -> tuple[list[Tensor], sli
 
     Args:
         tensors: (n, ...) each; n is the same for all of one process, and may differ between processes.
-        even: n is known to be the same in all of them. Otherwise they tell each other first, and an accelerator waits.
+        even: n is known to be the same in all of them; otherwise they tell each other first.
     """
     count = len(tensors[0])
     if world_size() == 1:
         return list(tensors), slice(0, count)
     counts = [count] * world_size()
     if not even:
-        own = torch.tensor([count], device=tensors[0].device)
-        counts = _gathered(own, counts=[1] * world_size()).tolist()
+        where = "cpu" if "cpu:gloo" in dist.get_backend_config() else tensors[0].device
+        counts = _gathered(torch.tensor([count], device=where), [1] * world_size()).tolist()
     start = sum(counts[: rank()])
     return [_gathered(rows, counts) for rows in tensors], slice(start, start + count)
 
