@@ -1,23 +1,14 @@
-"""Attribute embeddings (word vectors), read without executing anything a pickle may carry."""
+"""Attribute embeddings (word vectors)."""
 
-import io
-import pickle
 from pathlib import Path
 
 import numpy as np
 
 from REZSL.utils.errors import DataError, first_line
 
+from .array_file import read_array
+
 PUBLISHED_FOLDER = "/Dataset/Attribute/w2v"  # what the published config files say
-_ARRAY_PARTS = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),
-}
 
 
 def embeddings_folder(w2v_path: str, root: str | Path) -> Path:
@@ -48,7 +39,7 @@ def load_attribute_embeddings(folder: str | Path, name: str, num_attributes: int
             f"set MODEL.ATTENTION.W2V_PATH, or train without them by MODEL.ATTENTION.EMBEDDING learned"
         )
     try:
-        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _ArrayUnpickler.read(path)
+        values = read_array(path)
     except Exception as error:  # damaged files raise many kinds
         raise DataError(f"{path} cannot be read as an array: {first_line(error)}") from None
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.ndim != 2:
@@ -64,16 +55,3 @@ def load_attribute_embeddings(folder: str | Path, name: str, num_attributes: int
 
 def _describe(values: object) -> str:
     return f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds NumPy arrays and nothing else."""
-
-    def find_class(self, module: str, name: str) -> type:
-        if (module, name) not in _ARRAY_PARTS:
-            raise pickle.UnpicklingError(f"refused to load {module}.{name}: only plain NumPy arrays are read")
-        return super().find_class(module, name)
-
-    @classmethod
-    def read(cls, path: Path) -> object:
-        return cls(io.BytesIO(path.read_bytes()), encoding="latin1").load()
