@@ -13,7 +13,8 @@ from .build import (
 )
 from .cache import ArrayCache
 from .finding import Finding
-from .images import ZSLDataset, find_images
+from .images import ZSLDataset
+from .locate import find_images
 from .samplers import EpisodicBatchSampler, RandomBatchSampler
 from .semantics import load_attribute_embeddings
 from .splits import ZSLSplit, load_split

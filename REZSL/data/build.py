@@ -20,8 +20,9 @@ from .cache import ArrayCache, open_cache
 from .demo import write_demo
 from .doctor import examine
 from .finding import Finding
-from .images import ZSLDataset, check_images, find_images, open_image_cache
+from .images import ZSLDataset, check_images, open_image_cache
 from .loading import loader_options
+from .locate import find_images
 from .recorded import XlsaFiles
 from .samplers import EpisodicBatchSampler, RandomBatchSampler, SeededBatches
 from .semantics import embeddings_folder, load_attribute_embeddings

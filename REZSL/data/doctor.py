@@ -13,7 +13,8 @@ from REZSL.utils.errors import DataError
 
 from .doctor_semantics import check_class_names, check_imagenet, check_signatures, check_word_vectors
 from .finding import Finding, listed, unless_worse
-from .images import decoding_problem, locate_images, map_images
+from .images import decoding_problem, map_images
+from .locate import locate_images, missing_images
 from .recorded import PARTS, VALIDATION_PARTS, XlsaFiles, contradictions
 
 KNOWN = {  # the proposed splits: images of each part, seen and unseen classes, attributes (Xian et al., TPAMI 2018)
@@ -110,10 +111,8 @@ def check_images(files: XlsaFiles, folder: str | Path) -> list[Finding]:
     except DataError as error:
         return [Finding("images", "error", str(error))]
     findings = []
-    if missing := [path for path, place in zip(recorded, located, strict=True) if place is None]:
-        message = f"{len(missing)} of {len(recorded)} images are not under {folder}, recorded as {listed(missing, 3)}"
-        advice = "complete the folder, or set DATASETS.IMAGE_ROOT"
-        findings.append(Finding("images", "error", f"{message}: {advice}"))
+    if problem := missing_images(recorded, located, folder):
+        findings.append(Finding("images", "error", problem))
     images = [i for i, place in zip(used, located, strict=True) if place is not None]
     paths = [place for place in located if place is not None]
     examined = map_images(_digest_and_problem, paths)

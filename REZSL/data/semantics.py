@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from REZSL.utils.errors import DataError, first_line
+from REZSL.utils.files import absence
 
 from .array_file import read_array
 
@@ -34,8 +35,9 @@ def load_attribute_embeddings(folder: str | Path, name: str, num_attributes: int
     candidates = [stem.with_name(stem.name + suffix) for suffix in (".npy", ".pkl")]
     path = next((p for p in candidates if p.is_file()), None)
     if path is None:
+        links = "".join(f" ({link} {absence(link)})" for link in candidates if link.is_symlink())
         raise DataError(
-            f"word vectors are missing: neither {candidates[0]} nor {candidates[1].name} exists; put one there, "
+            f"word vectors are missing: neither {candidates[0]} nor {candidates[1].name} exists{links}; put one there, "
             f"set MODEL.ATTENTION.W2V_PATH, or train without them by MODEL.ATTENTION.EMBEDDING learned"
         )
     try:
