@@ -298,6 +298,15 @@ def test_missing_file(tiny, key):
         load_split(tiny.root, "TINY")
 
 
+def test_links_that_lead_in_a_circle_or_nowhere(tiny):
+    file = tiny.write().folder / "res101.mat"
+    for target, said in ((file, "symbolic link that leads in a circle"), ("gone", "link to gone, which is missing")):
+        file.unlink()
+        file.symlink_to(target)
+        with pytest.raises(DataError, match=rf"res101\.mat is a {said}: unpack"):
+            load_split(tiny.root, "TINY")
+
+
 @pytest.mark.parametrize("key", ["att_splits.mat", "res101.mat"])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.5, 0.9])
 def test_truncated_file(tiny, key, share):
