@@ -70,6 +70,7 @@ _C.DATASETS.IMAGE_ROOT = ""  # folder of this data set's images; empty: ROOT/NAM
 _C.DATASETS.INPUT = "images"  # images, or features (those of res101.mat)
 _C.DATASETS.FEATURE_SCALING = "none"  # features only: none, standard, minmax (fitted on trainval) or l2 (per image)
 _C.DATASETS.IMAGE_SIZE = 224  # pixels, square
+_C.DATASETS.UPRIGHT = True  # turn images as their EXIF orientation says
 _C.DATASETS.WAYS = 16  # classes an episode
 _C.DATASETS.SHOTS = 2  # images a class in an episode
 _C.DATASETS.SEMANTIC = "original"  # signatures: original (original_att) or normalized (att, unit length)
@@ -83,6 +84,7 @@ _C.DATALOADER = CN()
 _C.DATALOADER.NUM_WORKERS = (
     4  # loading processes; 0: load in the main process, as features and tokens on a CPU always are
 )
+_C.DATALOADER.SCALED_DECODING = True  # JPEGs at 1/2 to 1/8, where the short side stays 8 times what it is resized to
 _C.DATALOADER.MODE = "random"  # batches: random, or episode (WAYS classes x SHOTS images)
 _C.DATALOADER.N_BATCH = 0  # batches an epoch; 0: as many as one pass over the training images fills
 _C.DATALOADER.CACHE = "none"  # decoded images, kept in ram or on disk, no larger than training needs them

@@ -11,6 +11,7 @@ from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 
 from REZSL.config import load_config
 from REZSL.data import build_data, build_transform, check_data, demo
+from REZSL.data.image_file import ImageReader
 from REZSL.utils.errors import ConfigError, DataError
 
 
@@ -75,6 +76,27 @@ def test_image_loaders(tiny):
         assert inputs.shape == (4, 3, 16, 16) and inputs.dtype == torch.uint8
         assert labels.tolist() == [rows[number_of[look.numpy().tobytes()]] for look in inputs]
     assert data.feature_dim is None
+
+
+def test_keys_of_reading_act(tiny):
+    tiny.write().write_images()
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    for tail in tiny.tails:
+        path = tiny.image_root / "TINY_200" / tail
+        Image.fromarray(np.array(Image.open(path))).resize((400, 300)).save(path, exif=sideways)
+
+    def looks(overrides):
+        data = build_data(config(tiny, f"TEST.DATA_AUG resize_only DATASETS.IMAGE_SIZE 4 {overrides}"))
+        return torch.cat([inputs for inputs, _ in data.test_loader]).float()
+
+    upright, stored = looks(""), looks("DATASETS.UPRIGHT False")
+    assert (upright - stored.rot90(-1, (2, 3))).abs().max() <= 1
+    assert not torch.equal(upright, stored)
+    whole = looks("DATALOADER.SCALED_DECODING False")
+    assert not torch.equal(upright, whole)
+    transform = build_data(config(tiny, "DATALOADER.SCALED_DECODING False")).train_loader.dataset.transform
+    assert transform.reader == ImageReader(upright=True, scaled=False)
 
 
 def test_test_loader_repeats_itself(tiny):
