@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,9 @@ from REZSL.utils.errors import ConfigError, first_line
 from REZSL.utils.registry import did_you_mean
 
 from .defaults import CHOICES, FREE, NON_NEGATIVE, POSITIVE, RETIRED, get_defaults
+from .published import as_meant
+
+log = logging.getLogger(__name__)
 
 COMMAND_LINE = "command line"
 RUN_FILES = ("config.yaml", "metrics.jsonl", "last.pth", "predictions.npz", "results.json", "figures", "eval", "val")
@@ -35,7 +39,10 @@ def load_config(config_file: str | os.PathLike | None = None, overrides: Sequenc
     sources: dict[str, str] = {}
     layers: list[tuple[str, dict[str, Any]]] = []
     if config_file is not None:
-        layers.append((str(config_file), dict(_leaves(_read_yaml(config_file)))))
+        values, told = as_meant(dict(_leaves(_read_yaml(config_file))))
+        layers.append((str(config_file), values))
+        for note in told:
+            log.warning("%s, a file of the published code: %s", config_file, note)
     layers.append((COMMAND_LINE, _pairs(overrides)))
     for source, values in layers:
         for key, value in _with_both_seeds(values, source).items():
@@ -203,6 +210,12 @@ def _check_model(cfg: CfgNode, fail: Callable[..., None]) -> None:
     if cfg.MODEL.BACKBONE.TYPE == "timm" and not cfg.MODEL.BACKBONE.NAME:
         problem = "but MODEL.BACKBONE.TYPE is timm: give the timm model's name"
         fail("MODEL.BACKBONE.NAME", problem, "MODEL.BACKBONE.TYPE")
+    for key in ("MEAN", "STD"):
+        values = cfg.MODEL.BACKBONE[key]
+        if values and cfg.DATASETS.INPUT == "features":
+            fail(f"MODEL.BACKBONE.{key}", "but DATASETS.INPUT is features, which have no pixels", "DATASETS.INPUT")
+        if values and not (len(values) == 3 and all(_is_share(value, key == "MEAN") for value in values)):
+            fail(f"MODEL.BACKBONE.{key}", f"expected [] or three numbers from 0{' (not 0)' * (key == 'STD')} to 1")
     if cfg.MODEL.REZSL.USE and cfg.MODEL.LOSS.REG_TYPE == "BMC":
         fail("MODEL.REZSL.USE", "but MODEL.LOSS.REG_TYPE BMC is never reweighted: set one of the two otherwise")
     if cfg.MODEL.LOSS.REWEIGHT != "none":
@@ -214,6 +227,8 @@ def _check_model(cfg: CfgNode, fail: Callable[..., None]) -> None:
         for key in ("LAMBDA2", "LAMBDA3"):
             if cfg.MODEL.LOSS[key]:
                 fail(f"MODEL.LOSS.{key}", f"but only GEMNet has that term, not {cfg.MODEL.META_ARCHITECTURE}")
+        if cfg.MODEL.GEM.REGRESSION == "gaze":
+            fail("MODEL.GEM.REGRESSION", f"but only GEMNet has a gaze, not {cfg.MODEL.META_ARCHITECTURE}")
     elif cfg.MODEL.HID_DIM:
         fail("MODEL.HID_DIM", "but GEMNet has no hidden layer: expected 0")
     if not any(cfg.MODEL.LOSS[f"LAMBDA{n}"] for n in range(4)):
@@ -222,7 +237,13 @@ def _check_model(cfg: CfgNode, fail: Callable[..., None]) -> None:
         fail("MODEL.REZSL.MOMENTUM", "expected a number below 1")
 
 
+def _is_share(value: Any, zero_too: bool) -> bool:
+    return type(value) in (int, float) and (0 <= value if zero_too else 0 < value) and value <= 1
+
+
 def _check_run(cfg: CfgNode, fail: Callable[..., None]) -> None:
+    if cfg.SOLVER.STEP_OFFSET and cfg.SOLVER.SCHEDULE != "step":
+        fail("SOLVER.STEP_OFFSET", f"but SOLVER.SCHEDULE is {cfg.SOLVER.SCHEDULE!r}, which has no steps")
     for key in ("RESUME_OPTIM", "RESUME_SCHED"):
         if cfg.SOLVER[key] and not cfg.MODEL.WEIGHT:
             fail(f"SOLVER.{key}", "but MODEL.WEIGHT names no checkpoint to take it from")
