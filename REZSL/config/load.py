@@ -242,8 +242,6 @@ def _is_share(value: Any, zero_too: bool) -> bool:
 
 
 def _check_run(cfg: CfgNode, fail: Callable[..., None]) -> None:
-    if cfg.SOLVER.STEP_OFFSET and cfg.SOLVER.SCHEDULE != "step":
-        fail("SOLVER.STEP_OFFSET", f"but SOLVER.SCHEDULE is {cfg.SOLVER.SCHEDULE!r}, which has no steps")
     for key in ("RESUME_OPTIM", "RESUME_SCHED"):
         if cfg.SOLVER[key] and not cfg.MODEL.WEIGHT:
             fail(f"SOLVER.{key}", "but MODEL.WEIGHT names no checkpoint to take it from")
