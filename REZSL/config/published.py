@@ -7,6 +7,9 @@ without a key. Each such place is told. A value that no published file has is so
 from collections.abc import Iterator
 from typing import Any
 
+from REZSL.utils.text import brief
+from REZSL.utils.yaml_file import plain_value
+
 IN_ALL_OF_THEM = "MODEL.ATTENTION.WEIGHT_SHARED"
 IN_ALL_RUNS_OF_OURS = {"SOLVER.OPTIMIZER", "TEST.SELECT", "DATASETS.ROOT", "MODEL.BACKBONE.NAME"}
 WITHOUT_EFFECT = ("MODEL.GPU", "MODEL.GPUS")  # on results
@@ -22,7 +25,7 @@ IMAGENET = {"MEAN": [0.485, 0.456, 0.406], "STD": [0.229, 0.224, 0.225]}
 
 
 def as_meant(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Returns ``values`` (full key names) of an experiment file as the published code took them, and what is told.
+    """Returns ``values`` of an experiment file (full keys, text) as the published code took them, and what is told.
 
     The values of a file that is not the published code's come back as they are.
     """
@@ -33,9 +36,14 @@ def as_meant(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return values, [note for rule in rules for note in rule(values)]
 
 
+def _says(values: dict[str, Any], key: str, published: Any) -> bool:
+    value = values.get(key)
+    return key in values and (plain_value(value) if isinstance(value, str) else value) == published
+
+
 def _never_read(values: dict[str, Any]) -> Iterator[str]:
-    found = [*WITHOUT_EFFECT, *(key for key, value in NEVER_READ.items() if values.get(key) == value)]
-    left_out = [f"{key} {values.pop(key)}" for key in found if key in values]
+    found = [*WITHOUT_EFFECT, *(key for key, value in NEVER_READ.items() if _says(values, key, value))]
+    left_out = [f"{key} {brief(values.pop(key))}" for key in found if key in values]
     if left_out:
         yield f"left out, since without effect: {', '.join(left_out)}"
     if "SOLVER.WEIGHT_DECAY" in values:
@@ -43,7 +51,7 @@ def _never_read(values: dict[str, Any]) -> Iterator[str]:
 
 
 def _seed(values: dict[str, Any]) -> Iterator[str]:
-    if values.get("SEED") == 1514:
+    if _says(values, "SEED", 1514):
         values["SEED"] = 214
         yield "SEED 1514 never acted, 214 did"
 
@@ -53,7 +61,8 @@ def _gem_zsl(values: dict[str, Any]) -> Iterator[str]:
         return
     fixed = {"MODEL.GEM.REGRESSION": "gaze", "MODEL.LOSS.REG_NORM": False, "DATASETS.SEMANTIC": "normalized"}
     values.update({"MODEL.META_ARCHITECTURE": "GEMNet", **{key: values.get(key, fixed[key]) for key in fixed}})
-    yield f"GEMModel is GEMNet with {', '.join(f'{key} {values[key]}' for key in fixed)}; its regressor had no bias"
+    found = ", ".join(f"{key} {brief(values[key])}" for key in fixed)
+    yield f"GEMModel is GEMNet with {found}; its regressor had no bias"
     if values.get("DATASETS.NAME") == "AwA2":
         values["DATASETS.NAME"] = "AWA2"
         yield "AwA2 is AWA2 here"
@@ -64,7 +73,7 @@ def _attention(values: dict[str, Any]) -> Iterator[str]:
         return
     is_awa2 = values.get("DATASETS.NAME") == "AWA2"
     width = 300 if is_awa2 else 1024
-    if values.get("MODEL.ATTENTION.CHANNEL", 512) == 512:
+    if "MODEL.ATTENTION.CHANNEL" not in values or _says(values, "MODEL.ATTENTION.CHANNEL", 512):
         values["MODEL.ATTENTION.CHANNEL"] = width
         yield f"MODEL.ATTENTION.CHANNEL 512 never acted, {width} did"
     if is_awa2 and values.get("MODEL.BACKBONE.TYPE") != "vit" and "MODEL.ATTENTION.RATIO" not in values:
@@ -74,7 +83,8 @@ def _attention(values: dict[str, Any]) -> Iterator[str]:
 def _vit(values: dict[str, Any]) -> Iterator[str]:
     if values.get("MODEL.BACKBONE.TYPE") != "vit" or values.get("MODEL.BACKBONE.NAME"):
         return
-    name = VITS[224 if values.get("DATASETS.IMAGE_SIZE", 224) == 224 else 384]
+    values.setdefault("DATASETS.IMAGE_SIZE", 224)
+    name = VITS[224 if _says(values, "DATASETS.IMAGE_SIZE", 224) else 384]
     values.update({"MODEL.BACKBONE.TYPE": "timm", "MODEL.BACKBONE.NAME": name})
     for key, of_imagenet in IMAGENET.items():
         values.setdefault(f"MODEL.BACKBONE.{key}", of_imagenet)
@@ -88,6 +98,6 @@ def _statistics(values: dict[str, Any]) -> Iterator[str]:
 
 def _schedule(values: dict[str, Any]) -> Iterator[str]:
     offset = values.setdefault("SOLVER.STEP_OFFSET", 1)
-    yield f"its schedule stepped an epoch early (SOLVER.STEP_OFFSET {offset})"
+    yield f"its schedule stepped an epoch early (SOLVER.STEP_OFFSET {brief(offset)})"
     if "TEST.SELECT" not in values:
         yield "it kept the epoch that was best on the test classes: to compare, add TEST.SELECT oracle"

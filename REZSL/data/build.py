@@ -64,7 +64,7 @@ def build_data(cfg: CfgNode) -> Data:
     root, name = Path(cfg.DATASETS.ROOT), cfg.DATASETS.NAME
     if name == "DEMO":
         write_demo(root)
-    split = load_split(root, name, cfg.DATASETS.SEMANTIC, with_features=cfg.DATASETS.INPUT == "features")
+    split = load_split(root, name, cfg.DATASETS.SEMANTIC, cfg.DATASETS.INPUT == "features", cfg.DATASETS.UNKNOWN)
     return _build(cfg, split, check_images=cfg.DATASETS.CHECK_IMAGES and is_main())
 
 
@@ -211,7 +211,7 @@ def check_data(cfg: CfgNode) -> list[Finding]:
     weights = (
         "features" if use_features else "file" if backbone.WEIGHTS else "imagenet" if backbone.PRETRAINED else None
     )
-    files = read_xlsa(root, name, cfg.DATASETS.SEMANTIC, with_features=use_features)
+    files = read_xlsa(root, name, cfg.DATASETS.SEMANTIC, use_features, cfg.DATASETS.UNKNOWN)
     findings = examine(
         files,
         name,

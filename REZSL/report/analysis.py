@@ -11,6 +11,7 @@ import numpy as np
 from REZSL.evaluation.analysis import GROUPS, MEASURES, ErrorTable, Summary, correlations, mean_table
 from REZSL.evaluation.comparison import Difference
 from REZSL.utils.errors import DataError, first_line
+from REZSL.utils.text import Lines
 
 from .tables import Table
 
@@ -121,10 +122,10 @@ def error_matrix(tables: Sequence[ErrorTable], names: Sequence[str] | None = Non
     return Table(header, [[mean.class_names[c], *mean.error[c].tolist()] for c in classes])
 
 
-def format_notes() -> str:
+def format_notes() -> Lines:
     """Returns what each measure is, a line each."""
     width = max(map(len, NOTES))
-    return "\n".join(f"{name:<{width}}  {note}" for name, note in NOTES.items())
+    return Lines("\n".join(f"{name:<{width}}  {note}" for name, note in NOTES.items()))
 
 
 def _correlation_columns(table: ErrorTable, prefix: str, axis: int) -> dict[str, list[float]]:

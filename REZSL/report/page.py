@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -12,6 +13,7 @@ from REZSL.evaluation import ErrorTable, error_table, summarise
 from REZSL.evaluation.analysis import MEASURES
 from REZSL.utils.errors import DataError
 from REZSL.utils.files import write_text
+from REZSL.utils.text import printable
 
 from .analysis import NOTES as MEASURE_NOTES
 from .analysis import summary_table
@@ -74,6 +76,7 @@ def render_page(runs: Sequence[Run]) -> str:
         loader=jinja2.PackageLoader("REZSL.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -130,9 +133,14 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
+def _shown(value: Any) -> Any:
+    """What the page shows for a value: whatever is no HTML of ours is text from somewhere."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _breakable(text: str) -> Markup:
     """Escapes ``text`` and lets a line end after what joins the words of a name."""
-    return Markup("<wbr>").join(re.split(r"(?<=[_/:,-])", text))
+    return Markup("<wbr>").join(re.split(r"(?<=[_/:,-])", printable(text)))
 
 
 def _curves(views: Sequence[View]) -> Picture:

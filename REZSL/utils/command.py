@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 
-from .errors import ConfigError, REZSLError, Stopped
+from .errors import ConfigError, REZSLError, Stopped, lines_of
 from .logging import close_logging, setup_logging
 
 log = logging.getLogger(__name__)
@@ -24,9 +24,8 @@ def run_command(action: Callable[[], object], stopped: str = "stopped") -> int:
     try:
         action()
     except (REZSLError, OSError) as error:
-        # an error that crossed a loading process carries that process's traceback before its own line
-        line = str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
-        log.error("error: %s", line)
+        for line in lines_of(error):
+            log.error("error: %s", line)
         return 1
     except KeyboardInterrupt:
         log.error(stopped)

@@ -122,6 +122,22 @@ def test_text_from_files_is_escaped(tmp_path, drawn):
     }
 
 
+def test_text_from_files_is_printable(tmp_path, drawn):
+    """Control characters, file names that are no UTF-8, and texts without an end; in figures too."""
+    hostile, endless = "a\n\x1b[2J\u202eb", "é±" * 9999
+    names = [hostile, endless]
+    folder = tmp_path / "run\n\x1b\udcff"
+    write_run(folder, predictions=make_predictions(names=names), model=hostile, config={"NAME": hostile, "B": endless})
+    write_run(tmp_path / "b", dataset=endless)
+    write_page(tmp_path / "page.html", [folder, tmp_path / "b"])
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert not set(page) & {"\x1b", "\u202e"}
+    for name in ("results", "classes", "configuration"):
+        assert r"b[2J\u202eb" in text_of(section(page, name))
+    assert r"run\n\x1b\udcff" in text_of(section(page, "results"))
+    assert max(map(len, re.findall("(?:é|±|<wbr>)+", page))) <= 800
+
+
 def test_the_page_needs_nothing_but_itself(tmp_path, drawn):
     write_run(tmp_path)
     page = render(tmp_path)
