@@ -32,7 +32,7 @@ from REZSL.engine import (
     with_tokens,
 )
 from REZSL.evaluation import Predictions, Results, bootstrap_intervals, evaluate
-from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling
+from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling, under_our_names
 from REZSL.report import draw_run, format_results, read_results, seeds_table, tracking, write_json
 from REZSL.solver import build_solver
 from REZSL.utils.command import leading_seeds, run_command
@@ -41,6 +41,7 @@ from REZSL.utils.distributed import barrier, finish, is_main, main_first, start,
 from REZSL.utils.errors import ConfigError, DataError, RunError
 from REZSL.utils.logging import setup_logging
 from REZSL.utils.seeding import seed_everything
+from REZSL.utils.torch_file import read_torch_file, unwrapped_state
 
 log = logging.getLogger("REZSL.train")
 
@@ -238,10 +239,18 @@ def _build_model(cfg: CfgNode, data: Data, device: torch.device) -> tuple[ZSLMod
         if device.type != "cuda":
             raise ConfigError("MODEL.SYNC_BN is True, but torch synchronises batch norm on CUDA devices only")
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    start = load_checkpoint(cfg.MODEL.WEIGHT) if cfg.MODEL.WEIGHT else None
+    start = _read_start(cfg.MODEL.WEIGHT, model) if cfg.MODEL.WEIGHT else None
     if start:
         load_model_state(model, start["model"], cfg.MODEL.WEIGHT)
     return model, criterion, start
+
+
+def _read_start(path: str, model: ZSLModel) -> dict:
+    """The checkpoint of a run; of weights alone, ours or the published code's, as much of one as they are."""
+    content = read_torch_file(path)
+    if isinstance(content, dict) and {"model", "epoch"} <= content.keys():
+        return load_checkpoint(path)
+    return {"model": under_our_names(unwrapped_state(content, path), model, path)}
 
 
 def _folder(cfg: CfgNode, eval_only: bool) -> RunFolder:
