@@ -128,11 +128,9 @@ def _gathered(rows: Tensor, counts: list[int]) -> Tensor:
     most = max(counts)  # every process must send as much: what is shorter is filled up, and cut again
     padding = rows.new_zeros(most - len(rows), *rows.shape[1:])
     sent = torch.cat([rows.detach(), padding]) if len(padding) else rows.detach().contiguous()
-    received = rows.new_empty(len(counts) * most, *rows.shape[1:])
-    dist.all_gather_into_tensor(received, sent)
-    if min(counts) == most:
-        return received
-    return torch.cat([part[:count] for part, count in zip(received.split(most), counts, strict=True)])
+    parts = [torch.empty_like(sent) for _ in counts]
+    dist.all_gather(parts, sent)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
 
 def objects_of_all(value: Any) -> list[Any]:
