@@ -124,7 +124,7 @@ def _notes(views: Sequence[View]) -> list[str]:
     for view in views:
         for name in ("T1", "AUSUC") if view.details else ():
             said, found = view.run.results[name], getattr(view.details, name)
-            if not abs(said - found) < SAME_FIGURE:
+            if said is not None and found is not None and not abs(said - found) < SAME_FIGURE:
                 figures = f"{_percent(said)} in results.json, but {_percent(found)} by predictions.npz"
                 notes.append(f"{view.run.name}: {name} is {figures}")
     return notes
@@ -144,7 +144,9 @@ def _breakable(text: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[_/:,-])", printable(text)))
 
 
-def _curves(views: Sequence[View]) -> Picture:
+def _curves(views: Sequence[View]) -> Picture | None:
+    if not any(view.run.results["gzsl"] for view in views):
+        return None
     curves = [(view.style, view.details and view.details.curve, view.run.results["gzsl"]) for view in views]
     alt = f"Seen-unseen curve of each run with the points of its rows ({len(views)} in all); figures in the table above"
     return as_svg(draw_curves(curves), alt)
