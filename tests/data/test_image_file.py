@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import EpsImagePlugin, Image, ImageFile
+from PIL import Image, ImageFile
 from stand_ins import REPOSITORY
 
 from REZSL.data import build_transform
@@ -295,24 +295,17 @@ def test_scaled_decoding_leaves_the_features_as_they_are(shared_data):
 # ---- what is refused
 
 
-def test_no_file_starts_a_program(tmp_path, monkeypatch):
+def test_no_file_starts_a_program(tmp_path, fake_gs):
     """Pillow runs Ghostscript on an EPS file, whatever its name."""
-    started = tmp_path / "started"
-    gs = tmp_path / "bin" / "gs"
-    gs.parent.mkdir()
-    gs.write_text(f"#!/bin/sh\necho \"$@\" >> '{started}'\nexit 1\n")
-    gs.chmod(0o755)
-    monkeypatch.setenv("PATH", str(gs.parent), prepend=":")
-    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None, raising=False)  # what it remembers
     path = tmp_path / "image.jpg"
     noise(0).save(path, "EPS")
     refused(path, FORMATS)
     with pytest.raises(DataError, match=FORMATS):
         ImageReader().shape(path)
-    assert not started.exists()
+    assert not fake_gs.exists()
     with pytest.raises(Exception):  # noqa: B017
         Image.open(path).load()
-    assert started.exists()  # so it would have been seen
+    assert fake_gs.exists()  # so it would have been seen
 
 
 @pytest.mark.parametrize("suffix", ["ico", "tga", "pcx", "sgi", "dds"])
