@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> None:
     """Logs the table of ``args.runs`` and writes it where ``args.output`` says."""
     entries = [read_entry(folder) for folder in args.runs]
-    known = {row for entry in entries for row in entry.runs[0]["gzsl"]}
+    known = {row for entry in entries for row in entry.rows}
     if unknown := [row for row in args.rows if row not in known]:
         raise DataError(f"no run has a row {unknown[0]}; they have {', '.join(sorted(known))}")
     table = comparison_wide(entries, args.rows)

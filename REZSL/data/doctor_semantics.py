@@ -153,14 +153,11 @@ def _alike(signatures: np.ndarray) -> np.ndarray:
 
 
 def check_word_vectors(files: XlsaFiles, folder: str | Path, name: str) -> list[Finding]:
-    """There is one finite word vector an attribute, none zero, no two the same, and in the attributes' order.
-
-    The order is judged by :func:`order_fit`: words of related meaning belong to attributes that depend on each other.
-    """
+    """There is one finite word vector an attribute, none zero and no two the same."""
     if files.signatures is None:
         return []
     try:
-        vectors = load_attribute_embeddings(folder, name, files.signatures.shape[1]).astype(np.float64)
+        vectors = load_attribute_embeddings(folder, name, files.signatures.shape[1])
     except DataError as error:
         return [Finding("word vectors", "error", str(error))]
     findings = []
@@ -173,15 +170,25 @@ def check_word_vectors(files: XlsaFiles, folder: str | Path, name: str) -> list[
         first = np.flatnonzero((vectors == different[counts.argmax()]).all(axis=1)) + 1
         message = f"{counts[counts > 1].sum()} attributes share theirs with another, e.g. attributes {listed(first)}"
         findings.append(Finding("word vectors", "warning", f"{message}: they attend alike"))
-    findings = unless_worse("word vectors", f"{len(vectors)} x {vectors.shape[1]}, finite, all different", findings)
-    return [*findings, _order(vectors, files.signatures[files.used_classes()])]
+    return unless_worse("word vectors", f"{len(vectors)} x {vectors.shape[1]}, finite, all different", findings)
 
 
-def _order(vectors: np.ndarray, signatures: np.ndarray) -> Finding:
+def check_word_order(files: XlsaFiles, folder: str | Path, name: str) -> list[Finding]:
+    """The word vectors are in the attributes' order.
+
+    It is judged by :func:`order_fit`: words of related meaning belong to attributes that depend on each other.
+    """
     check = "word order"
+    try:
+        if files.signatures is None:
+            return []
+        vectors = load_attribute_embeddings(folder, name, files.signatures.shape[1]).astype(np.float64)
+    except DataError:
+        return []
+    signatures = files.signatures[files.used_classes()]
     if len(vectors) < LEAST_ATTRIBUTES or len(signatures) < LEAST_CLASSES or not np.isfinite(signatures).all():
         message = f"not judged: that takes {LEAST_ATTRIBUTES} attributes and {LEAST_CLASSES} classes"
-        return Finding(check, "note", message)
+        return [Finding(check, "note", message)]
     rng, given = np.random.default_rng(0), np.arange(len(vectors))
     fit = order_fit(vectors, signatures, [given])[0]
     chance = order_fit(vectors, signatures, [rng.permutation(given) for _ in range(PERMUTATIONS)])
@@ -191,11 +198,11 @@ def _order(vectors: np.ndarray, signatures: np.ndarray) -> Finding:
     text = f"related words belong to dependent attributes (r {fit:.2f}; random orders reach {chance.max():.2f})"
     if share > CHANCE:
         message = f"they fit the attributes no better than a random order ({share:.0%} of {PERMUTATIONS} fit as well)"
-        return Finding(check, "warning", f"{message}: is row k the word of attribute k?")
+        return [Finding(check, "warning", f"{message}: is row k the word of attribute k?")]
     if shifts[best] > fit:
         message = f"they fit better if attribute k takes row k{best:+d} (r {shifts[best]:.2f}, not {fit:.2f})"
-        return Finding(check, "warning", f"{message}: does a row lack or precede the others?")
-    return Finding(check, "ok", text)
+        return [Finding(check, "warning", f"{message}: does a row lack or precede the others?")]
+    return [Finding(check, "ok", text)]
 
 
 def order_fit(vectors: np.ndarray, signatures: np.ndarray, orders: list[np.ndarray]) -> np.ndarray:

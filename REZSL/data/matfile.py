@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from REZSL.utils.errors import DataError, first_line
+from REZSL.utils.files import absence
 
 from .mat5 import read_mat5
 from .mat73 import read_mat73
@@ -35,7 +36,8 @@ class MatFile:
         self.path = path
         try:
             if not path.is_file():
-                raise DataError(f"{path} is missing: unpack xlsa17.zip so that this file exists, or set DATASETS.ROOT")
+                advice = "unpack xlsa17.zip so that this file exists, or set DATASETS.ROOT"
+                raise DataError(f"{path} {absence(path)}: {advice}")
             self.content, self.names = _read(path, wanted)
         except DataError:
             raise

@@ -67,15 +67,15 @@ class Results:
 
     Attributes:
         T1: accuracy on unseen images with unseen candidates.
-        AUSUC: area under the seen-unseen curve.
-        gzsl: rows by name: ``gamma=0``, ``fixed``, ``val`` where validation chose a gamma, ``oracle``.
-        curve: the seen-unseen curve.
+        AUSUC: area under the seen-unseen curve; None without images of seen classes (plain zero-shot learning).
+        gzsl: rows by name: ``gamma=0``, ``fixed``, ``val`` where validation chose a gamma, ``oracle``; none without.
+        curve: the seen-unseen curve; None without.
     """
 
     T1: float
-    AUSUC: float
+    AUSUC: float | None
     gzsl: dict[str, Row]
-    curve: Curve
+    curve: Curve | None
 
     def as_dict(self) -> dict:
         """The figures as plain values, for JSON."""
@@ -91,7 +91,7 @@ def evaluate(predictions: Predictions, fixed_gamma: float, val_gamma: float | No
     """Computes T1, AUSUC and the GZSL rows of ``predictions``.
 
     Args:
-        predictions: of seen and unseen test images.
+        predictions: of the test images; T1 is all there is to say where none is of a seen class.
         fixed_gamma: calibration of the row ``fixed``.
         val_gamma: calibration of the row ``val``, chosen on validation classes; None: no such row.
 
@@ -112,6 +112,8 @@ def evaluate_scores(
     """The same from scores (N, C), ``labels`` (N,) and ``seen`` (C,), in one look at the scores."""
     scores, labels, seen = labelled_scores(scores, labels, seen)
     candidates, shares = best_candidates(scores, seen), Shares.of(labels, seen)
+    if not shares.seen.any():
+        return Results(zsl_accuracy(candidates, labels, shares), None, {}, None)
     curve = curve_along(Sweep.of(candidates, labels, seen, shares))
     gammas = {"gamma=0": 0.0, "fixed": fixed_gamma, "val": val_gamma, "oracle": float(curve.gamma[curve.best])}
     rows = {

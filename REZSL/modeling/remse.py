@@ -49,8 +49,8 @@ class ReZSL(nn.Module):
             a class's last E until the class is seen again; ``ema`` moves it by an exponential moving average.
         device: where the buffers live.
         momentum: share of the old E that ``ema`` keeps (0 to 1, below 1).
-        validate: check the values of labels and errors, and under ``torch.distributed`` the numbers of images, which
-            makes an accelerator wait; shapes and types always are. Without, every process must bring as many images.
+        validate: check the values of labels and errors, which makes an accelerator wait; shapes and types always are.
+            Without, every process of ``torch.distributed`` must bring as many images.
 
     Attributes:
         error_mean: (C, K) the E above; zero for a class without statistics.
@@ -295,6 +295,5 @@ class ReMSELoss(nn.Module):
             weights = self.statistics.weigh(pred, target, labels)
         elif self.statistics.WeightType != "in_batch":
             weights = self.statistics.getWeights(len(labels), pred.shape[1], labels)
-        if weights is None or self.regression.RegType == "BMC":
-            return self.regression(pred, target, None, self.reduction)
-        return self.regression(pred, target, weights.to(pred.dtype), self.reduction)
+        weights = None if weights is None or self.regression.RegType == "BMC" else weights.to(pred.dtype)
+        return self.regression(pred, target, weights, self.reduction)

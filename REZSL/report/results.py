@@ -32,8 +32,12 @@ def format_results(results: Results, intervals: dict[str, tuple[float, float]]) 
         low, high = intervals[name]
         return f"{100 * value:5.1f} [{100 * low:.1f} {100 * high:.1f}]"
 
+    t1 = f"ZSL   T1    {shown(results.T1, 'T1')}   unseen images, unseen classes"
+    brackets = "in brackets: 95 % bootstrap interval over the test images of each class"
+    if results.AUSUC is None:
+        return f"{t1}\nno test image is of a seen class: there is no GZSL\n{brackets}"
     lines = [
-        f"ZSL   T1    {shown(results.T1, 'T1')}   unseen images, unseen classes",
+        t1,
         f"GZSL  AUSUC {shown(results.AUSUC, 'AUSUC')}   all classes, area under the seen-unseen curve",
         "",
         f"{'row':<9}{'gamma':>8}{'U':>7}{'S':>7}{'H':>7}",
@@ -41,5 +45,4 @@ def format_results(results: Results, intervals: dict[str, tuple[float, float]]) 
     for name, row in results.gzsl.items():
         figures = f"{row.gamma:8.3f}{100 * row.U:7.1f}{100 * row.S:7.1f}  {shown(row.H, f'{name} H')}"
         lines.append(f"{name:<9}{figures}   {NOTES[name]}")
-    lines.append("in brackets: 95 % bootstrap interval over the test images of each class")
-    return "\n".join(lines)
+    return "\n".join([*lines, brackets])

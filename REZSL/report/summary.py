@@ -1,6 +1,7 @@
 """Figures of several runs: what results.json of each says, the mean over seeds, and published ones beside them."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from REZSL.utils.errors import DataError, first_line
 from .tables import Table
 
 FIGURES = ("T1", "U", "S", "H", "AUSUC")
+PLAIN_ROW = "zsl"  # of a run without images of seen classes, which has no rows: T1 alone
 PUBLISHED_ROW = "oracle protocol, published"
 PUBLISHED = {  # (T1, U, S, H) in percent, ResNet-101 at 448 px: Ye et al., Rebalanced Zero-shot Learning, TIP 2023
     "CUB": {"ReZSL (Ye et al. 2023)": (80.9, 72.8, 74.8, 73.8)},
@@ -35,8 +37,13 @@ def read_results(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def figures_of(results: dict[str, Any]) -> dict[str, float]:
-    """Returns the figures of ``results.json`` by name: T1, AUSUC, and gamma, U, S, H of every row (``oracle H``)."""
-    figures = {"T1": float(results["T1"]), "AUSUC": float(results["AUSUC"])}
+    """Returns the figures of ``results.json`` by name: T1, AUSUC, and gamma, U, S, H of every row (``oracle H``).
+
+    Of plain zero-shot learning (AUSUC is null) there is T1 alone.
+    """
+    figures = {"T1": float(results["T1"])}
+    if results["AUSUC"] is not None:
+        figures["AUSUC"] = float(results["AUSUC"])
     for name, row in results["gzsl"].items():
         figures |= {f"{name} {key}": float(row[key]) for key in ("gamma", "U", "S", "H")}
     return figures
@@ -71,9 +78,15 @@ class Entry:
         return self.runs[0]["dataset"]
 
     def values(self, row: str, figure: str) -> list[float]:
-        """Returns ``figure`` of ``row`` of each run, a fraction; T1 and AUSUC are the same in every row."""
+        """Returns ``figure`` of ``row`` of each run, a fraction, or NaN; T1 and AUSUC are the same in every row."""
         own = figure in ("T1", "AUSUC")
-        return [run[figure] if own else run["gzsl"][row][figure] for run in self.runs]
+        values = (run[figure] if own else run["gzsl"].get(row, {}).get(figure) for run in self.runs)
+        return [float("nan") if value is None else value for value in values]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of its rows."""
+        return tuple(self.runs[0]["gzsl"]) or (PLAIN_ROW,)
 
 
 def read_entry(folder: str | os.PathLike) -> Entry:
@@ -101,7 +114,7 @@ def comparison_wide(entries: Sequence[Entry], rows: Sequence[str] = ()) -> Table
     lines = [
         [entry.name, entry.dataset, _row_name(row, entry), len(entry.runs), *(_cell(entry, row, f) for f in FIGURES)]
         for entry in entries
-        for row in entry.runs[0]["gzsl"]
+        for row in entry.rows
         if not rows or row in rows
     ]
     for dataset in dict.fromkeys(entry.dataset for entry in entries):
@@ -114,7 +127,7 @@ def comparison_tidy(entries: Sequence[Entry], rows: Sequence[str] = ()) -> Table
     """Returns the same for programs: one figure a line, with mean, std and 95 % t-interval over seeds, in percent."""
     lines = []
     for entry in entries:
-        for row in entry.runs[0]["gzsl"]:
+        for row in entry.rows:
             for figure in FIGURES if not rows or row in rows else ():
                 i = t_interval([100 * value for value in entry.values(row, figure)])
                 lines.append([entry.name, entry.dataset, row, figure, i.mean, i.std, i.low, i.high, i.count])
@@ -134,4 +147,6 @@ def _row_name(row: str, entry: Entry) -> str:
 
 def _cell(entry: Entry, row: str, figure: str) -> str:
     interval = t_interval([100 * value for value in entry.values(row, figure)])
+    if math.isnan(interval.mean):
+        return "-"
     return f"{interval.mean:.1f} ± {interval.std:.1f}" if interval.count > 1 else f"{interval.mean:.1f}"

@@ -113,15 +113,15 @@ def rows_of_all(*tensors: Tensor, even: bool = False) -> tuple[list[Tensor], sli
 
     Args:
         tensors: (n, ...) each; n is the same for all of one process, and may differ between processes.
-        even: n is known to be the same in all of them. Otherwise they tell each other first, and an accelerator waits.
+        even: n is known to be the same in all of them; otherwise they tell each other first.
     """
     count = len(tensors[0])
     if world_size() == 1:
         return list(tensors), slice(0, count)
     counts = [count] * world_size()
     if not even:
-        own = torch.tensor([count], device=tensors[0].device)
-        counts = _gathered(own, counts=[1] * world_size()).tolist()
+        where = "cpu" if "cpu:gloo" in dist.get_backend_config() else tensors[0].device
+        counts = _gathered(torch.tensor([count], device=where), [1] * world_size()).tolist()
     start = sum(counts[: rank()])
     return [_gathered(rows, counts) for rows in tensors], slice(start, start + count)
 
@@ -130,11 +130,9 @@ def _gathered(rows: Tensor, counts: list[int]) -> Tensor:
     most = max(counts)  # every process must send as much: what is shorter is filled up, and cut again
     padding = rows.new_zeros(most - len(rows), *rows.shape[1:])
     sent = torch.cat([rows.detach(), padding]) if len(padding) else rows.detach().contiguous()
-    received = rows.new_empty(len(counts) * most, *rows.shape[1:])
-    dist.all_gather_into_tensor(received, sent)
-    if min(counts) == most:
-        return received
-    return torch.cat([part[:count] for part, count in zip(received.split(most), counts, strict=True)])
+    parts = [torch.empty_like(sent) for _ in counts]
+    dist.all_gather(parts, sent)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
 
 def objects_of_all(value: Any) -> list[Any]:

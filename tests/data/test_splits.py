@@ -101,6 +101,16 @@ def test_absent_train_val_names_and_features(tiny):
     assert split.features is None
 
 
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_standard_split_has_no_test_seen(tiny, absent):
+    tiny.att_splits[TEST_SEEN] = np.empty((0, 1))
+    if absent:
+        del tiny.att_splits[TEST_SEEN]
+    split = load_split(tiny.write().root, "TINY")
+    assert not len(split.test_seen) and split.test_seen.dtype == np.int64
+    assert split.trainval.tolist() == images_of(tiny, TRAINVAL) and split.num_seen == 4
+
+
 def test_features_are_left_unread_unless_asked_for(tiny):
     tiny.res101["features"] = np.full((8, 42), np.nan)
     assert load_split(tiny.write().root, "TINY").features is None
@@ -296,6 +306,15 @@ def test_missing_file(tiny, key):
     (tiny.folder / key).unlink()
     with pytest.raises(DataError, match=re.escape(str(tiny.folder / key)) + " is missing: .*set DATASETS.ROOT"):
         load_split(tiny.root, "TINY")
+
+
+def test_links_that_lead_in_a_circle_or_nowhere(tiny):
+    file = tiny.write().folder / "res101.mat"
+    for target, said in ((file, "symbolic link that leads in a circle"), ("gone", "link to gone, which is missing")):
+        file.unlink()
+        file.symlink_to(target)
+        with pytest.raises(DataError, match=rf"res101\.mat is a {said}: unpack"):
+            load_split(tiny.root, "TINY")
 
 
 @pytest.mark.parametrize("key", ["att_splits.mat", "res101.mat"])

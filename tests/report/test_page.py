@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from stand_ins import REPOSITORY, make_predictions, write_run
 
+from REZSL.evaluation import Predictions, error_table, summarise
 from REZSL.report import figures_of, read_runs, render_page, write_page
 from REZSL.report import page as page_module
 from REZSL.report.page_figures import as_svg, draw_curves, draw_histories, styles
@@ -98,6 +99,16 @@ def test_rows_are_called_what_they_are(tmp_path):
 def test_without_a_val_row_nothing_is_said_of_one(tmp_path):
     write_run(tmp_path)
     assert "validation" not in render(tmp_path)
+
+
+def test_the_imbalance_says_of_which_error_it_is(tmp_path):
+    write_run(tmp_path / "a")
+    shown = section(render(tmp_path / "a"), "imbalance")
+    assert "The squared error of each attribute" in text_of(shown)
+    assert text_of(re.search(r"<thead>.*?</thead>", shown, re.S)[0]) == "measure of squared error a"
+    summary = summarise(error_table(Predictions.load(tmp_path / "a" / "predictions.npz"), "squared"))["all"]
+    row = re.search(r">error_mean</th>\s*<td[^>]*>([^<]*)</td>", shown)[1]
+    assert float(row) == pytest.approx(summary.error_mean, rel=1e-3)
 
 
 HOSTILE = "<script>alert('1')</script>"

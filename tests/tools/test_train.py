@@ -197,6 +197,45 @@ def test_evaluation_alone_gives_the_figures_of_the_run(run, tmp_path):
     assert {path: after[path] for path in before} == before
 
 
+PUBLISHED_NAMES = {  # ours: theirs
+    "head.query": "v2s_branch.QueryW",
+    "head.key": "v2s_branch.KeyW",
+    "head.value": "v2s_branch.ValueW",
+    "head.out": "v2s_branch.W_o",
+    "head.regressor": "v2s_branch.V_att_final_branch",
+    "backbone.network": "backbone",
+}
+
+
+def as_published(state):
+    """A state_dict of ours as the published code saves it: keys with a bias, no word vectors."""
+    found = {"module.v2s_branch.KeyW.bias": torch.ones(len(state["head.key.weight"]))}
+    for name, value in state.items():
+        prefix = next((prefix for prefix in PUBLISHED_NAMES if name.startswith(prefix)), None)
+        if prefix:
+            found[f"module.{PUBLISHED_NAMES[prefix]}{name.removeprefix(prefix)}"] = value
+    return {"model": found}
+
+
+def test_weights_alone_are_evaluated_and_trained_on(run, tmp_path, without_figures):
+    """A plain state_dict, one of DataParallel, and the published code's checkpoint."""
+    options = "MODEL.META_ARCHITECTURE AttentionNet MODEL.ATTENTION.CHANNEL 8"
+    assert run("run", f"{options} DATALOADER.N_BATCH 1", inputs=IMAGES) == 0
+    state, weight = torch.load(tmp_path / "run" / "best.pth", weights_only=True)["model"], tmp_path / "weights.pth"
+    in_parallel = {"state_dict": {f"module.{name}": value for name, value in state.items()}}
+    wanted = read_results(tmp_path / "run")
+    for folder, content in {"eval": state, "eval-2": in_parallel, "eval-3": as_published(state)}.items():
+        torch.save(content, weight)
+        assert run("run", f"{options} MODEL.WEIGHT {weight}", "--eval-only", inputs=IMAGES) == 0
+        found = read_results(tmp_path / "run" / folder)
+        assert all(found[key] == wanted[key] for key in ("T1", "AUSUC", "gzsl")), folder
+    start = f"{options} DATALOADER.N_BATCH 1 MODEL.WEIGHT {weight}"
+    assert run("more", f"{start} SOLVER.BASE_LR 1e-9", inputs=IMAGES) == 0
+    after = torch.load(tmp_path / "more" / "best.pth", weights_only=True)["model"]
+    torch.testing.assert_close(after["head.query.weight"], state["head.query.weight"])
+    assert run("schedule", f"{start} SOLVER.RESUME_SCHED True", inputs=IMAGES) == 1
+
+
 def test_an_evaluation_that_failed_leaves_its_folder_to_the_next(run, tmp_path, without_figures):
     run("run")
     weight = tmp_path / "run" / "best.pth"
