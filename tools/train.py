@@ -36,7 +36,7 @@ from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling, under_our_nam
 from REZSL.report import draw_run, format_results, read_results, seeds_table, tracking, write_json
 from REZSL.solver import build_solver
 from REZSL.utils.command import leading_seeds, run_command
-from REZSL.utils.device import allow_tf32, resolve_device
+from REZSL.utils.device import allow_tf32, check_precision, resolve_device
 from REZSL.utils.distributed import barrier, finish, is_main, main_first, start, world_size
 from REZSL.utils.errors import ConfigError, DataError, RunError
 from REZSL.utils.logging import setup_logging
@@ -118,6 +118,7 @@ def run(cfg: CfgNode, eval_only: bool = False, resume: bool = False, accept_chan
     folder = _folder(cfg, eval_only)
     device = resolve_device(cfg.MODEL.DEVICE)
     allow_tf32(cfg.TF32, device)
+    check_precision(getattr(torch, cfg.DTYPE), device)
     with main_first():
         if resume and folder.holds_a_run():
             _check_drift(cfg, folder, accept_changes)

@@ -186,7 +186,7 @@ def token_loader_options(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _uses_gpu(cfg: CfgNode) -> bool:
-    return torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu"
+    return torch.cuda.is_available() and cfg.MODEL.DEVICE not in ("cpu", "mps")
 
 
 def check_data(cfg: CfgNode) -> list[Finding]:

@@ -58,7 +58,7 @@ def build_modeling(
     )
     head = HEADS.get(cfg.MODEL.META_ARCHITECTURE)(cfg, backbone, num_attributes, attribute_embeddings)
     model = ZSLModel(backbone, head, cfg.MODEL.SCALE, cfg.MODEL.BACKBONE.FINETUNE)
-    targets = torch.from_numpy(signatures)
+    targets = torch.from_numpy(signatures).float()  # as they are trained on; some devices have no float64
     loss = cfg.MODEL.LOSS
     lambdas = (loss.LAMBDA0, loss.LAMBDA1, loss.LAMBDA2, loss.LAMBDA3)
     regression = _regression(cfg, targets, labels)

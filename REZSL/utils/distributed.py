@@ -23,10 +23,12 @@ def start(device_name: str) -> None:
         device_name: ``MODEL.DEVICE``; with ``auto`` or ``cuda`` every process takes the GPU of its local rank.
 
     Raises:
-        ConfigError: one certain GPU is asked for, or there are fewer GPUs than local processes.
+        ConfigError: one certain GPU, or Apple's, is asked for, or there are fewer GPUs than local processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         return
+    if device_name == "mps":
+        raise ConfigError("MODEL.DEVICE is mps, but only CUDA devices and CPUs train in several processes")
     on_gpu = device_name != "cpu" and torch.cuda.is_available()
     if on_gpu:
         local, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()

@@ -112,6 +112,13 @@ def test_only_images_have_loading_processes_on_a_cpu(tiny, inputs, workers):
     assert (data.train_loader.num_workers, data.test_loader.num_workers) == (workers, workers)
 
 
+@pytest.mark.parametrize(("device", "pinned"), [("auto", True), ("cuda", True), ("cpu", False), ("mps", False)])
+def test_batches_are_pinned_where_a_cuda_device_fetches_them(tiny, monkeypatch, device, pinned):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    data = build_data(config(tiny.write(), f"{FEATURES} MODEL.DEVICE {device}"))
+    assert (data.train_loader.pin_memory, data.test_loader.pin_memory) == (pinned, pinned)
+
+
 def test_training_batches_do_not_depend_on_the_number_of_workers(tiny):
     tiny.write().write_images()
     runs = []

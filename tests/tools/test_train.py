@@ -864,6 +864,19 @@ def test_what_cannot_be_done_here_is_refused(run, capsys, monkeypatch, options, 
     assert message in capsys.readouterr().err
 
 
+def test_a_precision_and_a_device_that_are_not_there_are_told(run, capsys, monkeypatch, tmp_path):
+    def refuse(*args, **kwargs):
+        raise NotImplementedError("no such kernel")
+
+    monkeypatch.setattr(torch.amp.GradScaler, "step", refuse)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert run("run", "DTYPE float16") == run("run", "MODEL.DEVICE mps") == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "error: DTYPE is float16, which cpu cannot (no such kernel): set DTYPE float32"
+    assert second.startswith("error: MODEL.DEVICE is mps, but torch sees no GPU of Apple's here")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.usefixtures("without_figures")
 def test_a_compiled_run_is_the_run(run, tmp_path):
     """Model and criterion as one graph each, however often the mode changes; saved under the same names."""
