@@ -8,7 +8,6 @@ LAMBDA1, paired by seed: where the interval of a difference holds 0, the study d
 """
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from train import run_seeds
 
 from REZSL.config import load_config
 from REZSL.evaluation import Predictions, error_table, summarise, t_interval
-from REZSL.report import Table, figures_of
+from REZSL.report import Table, figures_of, read_history
 from REZSL.utils.command import leading_seeds, run_command
 
 log = logging.getLogger("REZSL.study")
@@ -35,7 +34,8 @@ ARMS = {
 }
 FIGURES = {  # name in the table: (field, factor, digits)
     "T1": ("T1", 100, 1),
-    "H": ("oracle H", 100, 1),
+    "val H": ("val H", 100, 1),  # under TEST.PROTOCOL val
+    "oracle H": ("oracle H", 100, 1),  # under test
     "AUSUC": ("AUSUC", 100, 1),
     "error, mean x1e3": ("error_mean", 1e3, 2),
     "error, std x1e3": ("error_std", 1e3, 2),
@@ -60,7 +60,8 @@ def study(args: argparse.Namespace) -> None:
     """Trains what is missing and writes ``study.txt``, ``.csv`` and ``.md`` to OUTPUT_DIR."""
     seeds, overrides = leading_seeds(args.seeds)
     overrides += args.overrides
-    output = Path(load_config(args.config_file, overrides).OUTPUT_DIR)
+    cfg = load_config(args.config_file, overrides)
+    output, names = Path(cfg.OUTPUT_DIR), figure_names(cfg.TEST.PROTOCOL)
     rows = []
     for lambda1 in args.lambda1:
         first = None
@@ -70,18 +71,23 @@ def study(args: argparse.Namespace) -> None:
             results = run_seeds(args.config_file, [*overrides, *options], seeds)
             runs = [_measures(folder / f"seed_{seed}", one) for seed, one in zip(seeds, results, strict=True)]
             first = first or runs
-            rows.append([f"{lambda1:g}", arm, *(_cell(name, runs, first) for name in FIGURES)])
-    table = Table(["LAMBDA1", "arm", *FIGURES], rows)
+            rows.append([f"{lambda1:g}", arm, *(_cell(name, runs, first) for name in names)])
+    table = Table(["LAMBDA1", "arm", *names], rows)
     table.save(output / "study")
     log.info("\n%s\n\n%d seeds; mean ± 95 %% t-interval; in brackets the", table.text(), len(seeds))
     log.info("paired difference from %s, which the seeds show where it is starred", args.arms[0])
 
 
+def figure_names(protocol: str) -> list[str]:
+    """Returns what the table tells under TEST.PROTOCOL ``val`` or ``test``: H of the row that it is for."""
+    other = {"val": "oracle H", "test": "val H"}[protocol]
+    return [name for name in FIGURES if name != other]
+
+
 def _measures(folder: Path, results: dict) -> dict[str, float]:
     """The figures of one run: accuracies, imbalance over all classes, mean gradient share of the regression."""
     imbalance = summarise(error_table(Predictions.load(folder / "predictions.npz")))["all"]
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    share = fmean(line["gradient_share"]["regression"] for line in lines)
+    share = fmean(line["gradient_share"]["regression"] for line in read_history(folder))
     return {**figures_of(results), **vars(imbalance), "gradient_share": share}
 
 

@@ -71,7 +71,7 @@ def summary_table(names: Sequence[str], summaries: Sequence[dict[str, Summary]])
 
 def comparison_table(differences: Sequence[Difference]) -> Table:
     """Returns a row for every difference; what the runs have less of is below 0."""
-    header = ["group", "measure", "against", "run", "run - against", "std", "low", "high", "pairs", "resampled"]
+    header = ["group", "measure", "against", "run", "run - against", "std", "low", "high", "pairs", "interval"]
     return Table(header, [list(asdict(difference).values()) for difference in differences])
 
 

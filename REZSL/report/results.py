@@ -2,10 +2,12 @@
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from REZSL.evaluation import Results
 from REZSL.utils.files import write_text
+from REZSL.utils.text import Lines
 
 NOTES = {
     "gamma=0": "no calibration",
@@ -20,12 +22,28 @@ def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def format_results(results: Results, intervals: dict[str, tuple[float, float]]) -> str:
+def maxima_over_epochs(history: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Returns the highest T1 and the highest AUSUC of any epoch (``value``, ``epoch``), as published tables have them.
+
+    Each is of an epoch of its own, the first of several, and picked on the test labels; empty without tested epochs.
+
+    Args:
+        history: lines of ``metrics.jsonl``.
+    """
+    tested = [line for line in history if "T1" in line]
+    best = {name: max(tested, key=lambda line: line[name]) for name in ("T1", "AUSUC") if tested}
+    return {name: {"value": line[name], "epoch": line["epoch"]} for name, line in best.items()}
+
+
+def format_results(
+    results: Results, intervals: dict[str, tuple[float, float]], maxima: dict[str, dict[str, float]] | None = None
+) -> Lines:
     """Returns the table a run ends with, in percent.
 
     Args:
         results: of the run.
         intervals: of the figures, by the names of ``bootstrap_intervals``.
+        maxima: what :func:`maxima_over_epochs` says, where they are to be shown.
     """
 
     def shown(value: float, name: str) -> str:
@@ -42,4 +60,7 @@ def format_results(results: Results, intervals: dict[str, tuple[float, float]]) 
         figures = f"{row.gamma:8.3f}{100 * row.U:7.1f}{100 * row.S:7.1f}  {shown(row.H, f'{name} H')}"
         lines.append(f"{name:<9}{figures}   {NOTES[name]}")
     lines.append("in brackets: 95 % bootstrap interval over the test images of each class")
-    return "\n".join(lines)
+    if maxima:
+        told = [f"{name} {100 * best['value']:.1f} (epoch {best['epoch']})" for name, best in maxima.items()]
+        lines.append(f"maxima over epochs, each of its own, picked on test labels as published: {', '.join(told)}")
+    return Lines("\n".join(lines))

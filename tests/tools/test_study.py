@@ -1,7 +1,9 @@
 """The study of regression weights, on a few tiny features."""
 
 import csv
+import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from stand_ins import REPOSITORY
 
 from REZSL.evaluation import Predictions, error_table, summarise
 
-FIGURES = ["T1", "H", "AUSUC", "error, mean x1e3", "error, std x1e3", "correlation", "gradient share %"]
+FIGURES = ["T1", "oracle H", "AUSUC", "error, mean x1e3", "error, std x1e3", "correlation", "gradient share %"]
 
 
 @pytest.fixture
@@ -108,8 +110,27 @@ def test_it_goes_on_with_what_is_missing(command, tmp_path, monkeypatch, capsys)
     assert trained == [2]
 
 
+def test_under_the_honest_protocol_h_is_that_of_its_row(command, tmp_path):
+    status, (row,) = command("mse", "2", "1", "TEST.PROTOCOL", "val", "SOLVER.BASE_LR", "0.3")
+    assert status == 0
+    rows = json.loads((tmp_path / "study" / "mse_2" / "seed_1" / "results.json").read_text())["gzsl"]
+    assert rows["val"]["H"] != rows["oracle"]["H"]
+    assert float(row["val H"].split()[0]) == pytest.approx(100 * rows["val"]["H"], abs=0.051)
+    assert "oracle H" not in row and "H" not in row
+
+
 def test_readme_holds_its_tables():
     """A study that the README reports is a table that this command writes."""
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    header = study.Table(["LAMBDA1", "arm", *study.FIGURES], [["0", "mse", *["-"] * 7]]).markdown().splitlines()[0]
-    assert header in readme
+    names = study.figure_names("test")
+    header = study.Table(["LAMBDA1", "arm", *names], [["0", "mse", *["-"] * len(names)]]).markdown().splitlines()[0]
+    assert readme.count(header) == 2
+
+
+def test_every_h_of_the_readme_has_its_row():
+    """A column of H says whose it is, but for a table that has a column of rows."""
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    headers = [above for above, rule in itertools.pairwise(readme.splitlines()) if re.match(r"\|[ :-]*---", rule)]
+    assert len(headers) > 8
+    for cells in (line.strip("|").split("|") for line in headers):
+        assert not {"U", "S", "H"} & {cell.strip() for cell in cells}
