@@ -1,17 +1,20 @@
 """The training loop, prediction, checkpoints and the run folder, over built objects."""
 
-from .build import build_trainer, with_tokens
+from .build import build_trainer, claim_folder, resume_from, with_tokens
 from .checkpoint import load_checkpoint, load_model_state, newest_checkpoint, save_checkpoint
+from .choice import Choice, read_choice
 from .predict import predict, predict_split
 from .run_folder import RunFolder, next_free
 from .tokens import keep_tokens
 from .trainer import Selected, Trainer
 
 __all__ = [
+    "Choice",
     "RunFolder",
     "Selected",
     "Trainer",
     "build_trainer",
+    "claim_folder",
     "keep_tokens",
     "load_checkpoint",
     "load_model_state",
@@ -19,6 +22,8 @@ __all__ = [
     "next_free",
     "predict",
     "predict_split",
+    "read_choice",
+    "resume_from",
     "save_checkpoint",
     "with_tokens",
 ]

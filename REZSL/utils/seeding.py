@@ -5,6 +5,8 @@ import random
 import numpy as np
 import torch
 
+from .errors import first_line
+
 
 def derive_seed(*entropy: int) -> int:
     """Returns a 63-bit seed that depends on every one of the integers ``entropy`` (0..2^64-1) and on their order."""
@@ -39,3 +41,22 @@ def restore_random_states(states: dict) -> None:
     torch.set_rng_state(states["torch"])
     if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def check_random_states(states: dict) -> None:
+    """Raises ``ValueError`` where :func:`restore_random_states` could not take ``states``; no generator changes."""
+    try:
+        version, internal, gauss_next = states["python"]
+        random.Random().setstate((version, tuple(internal), gauss_next))
+        name, keys, position, has_gauss, gauss = states["numpy"]
+        if type(position) is not int or not 0 <= position <= 624:  # NumPy would believe it
+            raise ValueError(f"NumPy's generator is at {position!r:.100}")
+        np.random.RandomState().set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+        torch.Generator().set_state(states["torch"])
+        if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+            for number, state in enumerate(states["cuda"]):
+                torch.Generator(f"cuda:{number}").set_state(state)
+        if not {type(gauss_next), type(gauss)} <= {float, type(None)}:
+            raise ValueError("a number that was drawn before is none")
+    except Exception as error:  # each generator raises its own kinds
+        raise ValueError(f"the random states are none: {first_line(error)}") from None
