@@ -2,7 +2,7 @@
 
 python tools/summarize.py runs/demo runs/many_seeds --output runs/summary
 
-A RUN is a run folder, or the folder of a run of several seeds, whose figures are mean ± standard deviation. Published
+A RUN is a run folder, or the folder of a run of several seeds, whose figures are mean and standard deviation. Published
 figures of the data sets at hand are added, under their right name: they are oracle rows.
 """
 

@@ -252,8 +252,9 @@ def _build_model(cfg: CfgNode, data: Data, device: torch.device) -> tuple[ZSLMod
     split = data.split
     signatures = split.signatures[: split.num_seen]
     parts = build_modeling(
-        cfg, signatures, split.num_attributes, data.attribute_embeddings, data.groups, data.feature_dim
-    )
+        cfg, signatures, split.num_attributes, data.attribute_embeddings, data.groups, data.feature_dim,
+        split.labels[split.trainval],
+    )  # fmt: skip
     model, criterion = (part.to(device) for part in parts)
     if cfg.MODEL.SYNC_BN and world_size() > 1:
         if device.type != "cuda":

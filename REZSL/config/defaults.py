@@ -1,7 +1,8 @@
 """Every config key, with its default, unit and choices.
 
-A key's allowed values are listed in ``CHOICES`` (one of), ``POSITIVE`` (> 0) or ``NON_NEGATIVE`` (>= 0). A ``RETIRED``
-key still loads from an old file when it says what always happened anyway; any other value is refused with the reason.
+A key's allowed values are listed in ``CHOICES`` (one of), ``POSITIVE`` (> 0) or ``NON_NEGATIVE`` (>= 0); every number
+has a bound in ``AT_MOST``. A ``RETIRED`` key still loads from an old file when it says what always happened anyway; any
+other value is refused with the reason.
 """
 
 from yacs.config import CfgNode as CN
@@ -17,7 +18,7 @@ _C.TF32 = "convolutions"  # CUDA: where float32 factors may round to 10 bits for
 _C.TRACKER = "none"  # metrics also go to tensorboard (in the run folder), wandb or mlflow, where installed
 
 _C.MODEL = CN()
-_C.MODEL.DEVICE = "auto"  # auto (cuda if there is one, else cpu), cpu, cuda or cuda:N
+_C.MODEL.DEVICE = "auto"  # auto (cuda if there is one, else cpu), cpu, cuda, cuda:N, or mps (Apple GPUs)
 _C.MODEL.GPUS = [0]  # retired
 _C.MODEL.COMPILE = False  # torch.compile model and criterion: some minutes at the start, then faster steps
 _C.MODEL.SYNC_BN = False  # CUDA, several processes: batch norm over the global batch, not over each process's part
@@ -51,6 +52,9 @@ _C.MODEL.LOSS.TEMP = 0.07  # retired
 _C.MODEL.LOSS.REG_NORM = True  # L2-normalise prediction and target before the regression loss
 _C.MODEL.LOSS.REG_TYPE = "MSE"  # MSE, RMSE, MAE or BMC (balanced MSE)
 _C.MODEL.LOSS.REWEIGHT = "none"  # none, focal_r or lds (Yang et al., ICML 2021): in place of MODEL.REZSL
+_C.MODEL.LOSS.LDS_REWEIGHT = (
+    "sqrt_inv"  # lds: from square roots of counts (sqrt_inv) or counts within 5..1000 (inverse)
+)
 
 _C.MODEL.REZSL = CN()
 _C.MODEL.REZSL.USE = False  # reweight the regression loss by ReMSE
@@ -69,6 +73,8 @@ _C.DATASETS.IMAGE_SIZE = 224  # pixels, square
 _C.DATASETS.WAYS = 16  # classes an episode
 _C.DATASETS.SHOTS = 2  # images a class in an episode
 _C.DATASETS.SEMANTIC = "original"  # signatures: original (original_att) or normalized (att, unit length)
+_C.DATASETS.UNKNOWN = "auto"  # attributes that are unknown, read as 0: minus_one (-1), none, or auto (minus_one, unless
+#                               there are other negative values too, or none but -1 and +1)
 _C.DATASETS.SEMANTIC_TYPE = "GBU"  # source of the signatures: GBU, the att_splits.mat of xlsa17
 _C.DATASETS.ATTRIBUTE_GROUPS = []  # GEMNet: lists of 0-based attribute numbers; empty: those known for NAME
 _C.DATASETS.CHECK_IMAGES = True  # decode every image once before training, so that a bad one is named at once
@@ -129,11 +135,13 @@ CHOICES = {
     "MODEL.ATTENTION.EMBEDDING": ("w2v", "learned"),
     "MODEL.LOSS.REG_TYPE": ("MSE", "RMSE", "MAE", "BMC"),
     "MODEL.LOSS.REWEIGHT": ("none", "focal_r", "lds"),
+    "MODEL.LOSS.LDS_REWEIGHT": ("sqrt_inv", "inverse"),
     "MODEL.REZSL.WEIGHT_TYPE": ("in_batch", "cross_batch", "ema"),
     "DATASETS.INPUT": ("images", "features"),
     "DATASETS.FEATURE_SCALING": ("none", "standard", "minmax", "l2"),
     "DATASETS.SEMANTIC": ("original", "normalized"),
     "DATASETS.SEMANTIC_TYPE": ("GBU",),
+    "DATASETS.UNKNOWN": ("auto", "minus_one", "none"),
     "DATALOADER.CACHE": ("none", "ram", "disk"),
     "DATALOADER.TOKENS": ("auto", "always", "never"),
     "DATALOADER.MODE": ("random", "episode"),
@@ -182,6 +190,44 @@ NON_NEGATIVE = (
     "SOLVER.MOMENTUM",
     "SOLVER.WARMUP_EPOCHS",
 )
+AT_MOST = {  # no number beyond is meant; what it would take is not tried (of a number that may be negative, its size)
+    "SEED": 2**63 - 1,
+    "MODEL.SCALE": 10_000,
+    "MODEL.HID_DIM": 100_000,
+    "MODEL.ATTENTION.CHANNEL": 100_000,
+    "MODEL.LOSS.LAMBDA0": 1_000_000,
+    "MODEL.LOSS.LAMBDA1": 1_000_000,
+    "MODEL.LOSS.LAMBDA2": 1_000_000,
+    "MODEL.LOSS.LAMBDA3": 1_000_000,
+    "MODEL.REZSL.P": 100,
+    "MODEL.REZSL.P2": 100,
+    "MODEL.REZSL.MOMENTUM": 1,
+    "DATASETS.IMAGE_SIZE": 4096,
+    "DATASETS.WAYS": 100_000,
+    "DATASETS.SHOTS": 100_000,
+    "DATALOADER.NUM_WORKERS": 512,
+    "DATALOADER.N_BATCH": 10_000_000,
+    "DATALOADER.CACHE_GB": 1_000_000,
+    "DATALOADER.EP_PER_BATCH": 100_000,
+    "SOLVER.MAX_EPOCH": 1_000_000,
+    "SOLVER.BASE_LR": 1_000,
+    "SOLVER.BIAS_LR_FACTOR": 1_000_000,
+    "SOLVER.WEIGHT_DECAY": 1_000,
+    "SOLVER.WEIGHT_DECAY_BIAS": 1_000,
+    "SOLVER.MOMENTUM": 1,
+    "SOLVER.ACCUMULATE": 1_000_000,
+    "SOLVER.CLIP_NORM": 1_000_000_000,
+    "SOLVER.GAMMA": 1_000,
+    "SOLVER.STEPS": 1_000_000_000,
+    "SOLVER.WARMUP_EPOCHS": 1_000_000,
+    "SOLVER.CHECKPOINT_PERIOD": 1_000_000_000,
+    "SOLVER.CHECKPOINT_MINUTES": 1_000_000,
+    "SOLVER.KEEP_CHECKPOINTS": 1_000,
+    "SOLVER.SEED": 2**63 - 1,
+    "TEST.IMS_PER_BATCH": 100_000,
+    "TEST.GAMMA": 1_000_000,
+    "TEST.PERIOD": 1_000_000_000,
+}
 FREE = {  # a run may go on with another value: the results do not depend on them
     "OUTPUT_DIR",
     "PRETRAINED_MODELS",

@@ -1,10 +1,10 @@
-"""Finding images, checking them, reading them, and the one data set class over images, features or tokens."""
+"""Checking images, reading them, and the one data set class over images, features or tokens."""
 
 import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -26,59 +26,6 @@ from .transforms import ImageTransform
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
-
-
-def find_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Path]:
-    """Finds each recorded image under ``folder`` as :func:`locate_images` does, and insists on all of them.
-
-    Raises:
-        DataError: with the number of images not found and the first of them.
-    """
-    found = locate_images(recorded, folder)
-    missing = [path for path, place in zip(recorded, found, strict=True) if place is None]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(recorded)} images are not under {folder}, the first is recorded as {missing[0]}: "
-            f"complete the folder, or set DATASETS.IMAGE_ROOT"
-        )
-    return found
-
-
-def locate_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Path | None]:
-    """Looks under ``folder`` for the longest tail of each recorded path that exists there, never outside it.
-
-    ``/their/disk/CUB_200_2011/images/001.A/1.jpg`` is found as ``folder/CUB_200_2011/images/001.A/1.jpg``.
-
-    Returns:
-        One path for each of ``recorded``, or None where it is not there.
-
-    Raises:
-        DataError: there is no ``folder``.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"the image folder {folder} is missing: put the images there, or set DATASETS.IMAGE_ROOT")
-
-    @cache
-    def names_in(directory: Path) -> frozenset[str]:
-        with os.scandir(directory) as entries:
-            return frozenset(entry.name for entry in entries if entry.is_file())
-
-    @cache
-    def directories(parts: tuple[str, ...]) -> list[Path]:
-        """The tails of a recorded folder that exist, longest first."""
-        tails = (folder.joinpath(*parts[i:]) for i in range(len(parts) + 1))
-        return [tail for tail in tails if tail.is_dir()]
-
-    found = []
-    for path in recorded:
-        parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
-        if ".." in parts:  # only what follows the last '..' can be a tail inside the folder
-            parts = parts[len(parts) - parts[::-1].index("..") :]
-        name = parts.pop() if parts else ""
-        place = next((d for d in directories(tuple(parts)) if name in names_in(d)), None)
-        found.append(None if place is None else place / name)
-    return found
 
 
 def read_image(path: str | os.PathLike, side: int | None = None) -> Tensor:

@@ -6,10 +6,11 @@
 from .backbones import build_backbone
 from .build import build_modeling
 from .criterion import ZSLCriterion
+from .focal_r import FocalRLoss
 from .heads import AttentionNet, BasicNet, GEMNet, HeadOutput
+from .lds import LDSLoss
 from .losses import ADLoss, CPTLoss, weighted_RegressLoss
 from .model import ZSLModel, class_scores
-from .peers import FocalRLoss, LDSLoss
 from .remse import ReMSELoss, ReZSL
 
 __all__ = [

@@ -5,13 +5,15 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
+from REZSL.utils.errors import ConfigError
 from REZSL.utils.registry import Registry
 
 from .backbones import build_backbone
 from .criterion import ZSLCriterion
+from .focal_r import FocalRLoss
 from .heads import AttentionNet, BasicNet, GEMNet
+from .lds import LDSLoss
 from .model import ZSLModel
-from .peers import FocalRLoss, LDSLoss
 from .remse import ReMSELoss
 
 HEADS = Registry("MODEL.META_ARCHITECTURE")
@@ -26,6 +28,7 @@ def build_modeling(
     attribute_embeddings: np.ndarray | None = None,
     groups: list[list[int]] | None = None,
     feature_dim: int | None = None,
+    labels: np.ndarray | None = None,
 ) -> tuple[ZSLModel, ZSLCriterion]:
     """Builds model and criterion.
 
@@ -36,6 +39,10 @@ def build_modeling(
         attribute_embeddings: (K, E) word vectors; None: learned ones.
         groups: attribute groups for ADLoss.
         feature_dim: D when the inputs are features.
+        labels: (n,) rows of ``signatures`` of the training images, which LDS counts; None: one of each.
+
+    Raises:
+        ConfigError: keys that do not fit the data.
     """
     backbone = build_backbone(
         cfg.MODEL.BACKBONE.TYPE,
@@ -52,17 +59,22 @@ def build_modeling(
     targets = torch.from_numpy(signatures)
     loss = cfg.MODEL.LOSS
     lambdas = (loss.LAMBDA0, loss.LAMBDA1, loss.LAMBDA2, loss.LAMBDA3)
-    regression = _regression(cfg, targets)
+    regression = _regression(cfg, targets, labels)
     criterion = ZSLCriterion(targets, regression, cfg.MODEL.SCALE, lambdas, groups=groups, grid=backbone.grid)
     return model, criterion
 
 
-def _regression(cfg: CfgNode, signatures: torch.Tensor) -> nn.Module:
+def _regression(cfg: CfgNode, signatures: torch.Tensor, labels: np.ndarray | None) -> nn.Module:
     loss, remse = cfg.MODEL.LOSS, cfg.MODEL.REZSL
+    if loss.REG_NORM and signatures.shape[1] == 1:
+        raise ConfigError(
+            "MODEL.LOSS.REG_NORM is True, but a single attribute is 1 or -1 when normalised: set it False"
+        )
     if loss.REWEIGHT == "focal_r":
         return FocalRLoss(loss.REG_TYPE, loss.REG_NORM)
     if loss.REWEIGHT == "lds":
-        return LDSLoss(signatures, loss.REG_TYPE, loss.REG_NORM)
+        counts = None if labels is None else torch.from_numpy(np.bincount(labels, minlength=len(signatures)))
+        return LDSLoss(signatures, loss.REG_TYPE, loss.REG_NORM, loss.LDS_REWEIGHT, counts=counts)
     return ReMSELoss(
         *signatures.shape,
         p=remse.P if remse.USE else 0.0,

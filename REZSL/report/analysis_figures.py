@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from REZSL.evaluation.analysis import SMALLEST_RANGE, ErrorTable, mean_table
+from REZSL.utils.text import printable
 
 from .figures import save_figure
 
@@ -42,9 +43,10 @@ def draw_analysis(
         labels: what to call the one and the other.
     """
     folder = Path(folder)
+    labels = [short_name(label) for label in labels]
     parts = [(labels[1], against), (labels[0], tables)] if against else [(labels[0], tables)]
     means = {label: mean_table(part) for label, part in parts}
-    names = [shorten(name) for name in attribute_names or map(str, range(tables[0].error.shape[1]))]
+    names = [short_name(name) for name in attribute_names or map(str, range(tables[0].error.shape[1]))]
     save_figure(draw_heat_maps(means, names), folder / "heat_maps")
     save_figure(draw_error_signature(means), folder / "error_signature")
     for group in ("seen", "unseen"):
@@ -74,7 +76,7 @@ def draw_heat_maps(tables: dict[str, ErrorTable], names: Sequence[str]) -> Figur
         (f"{last.kind} error: {label}", "error", values, _scale(errors))
         for label, values in zip(tables, errors, strict=True)
     ]
-    class_names, attribute_names = [shorten(last.class_names[c]) for c in classes], [names[k] for k in attributes]
+    class_names, attribute_names = [short_name(last.class_names[c]) for c in classes], [names[k] for k in attributes]
     width, height = np.clip(0.04 * len(attributes), 3.4, 8), np.clip(0.12 * len(classes), 2.4, 11)
     side, below = (0.055 * max(map(len, part)) for part in (class_names, attribute_names))
     figure = Figure(figsize=((width + 0.9) * len(panels) + side + 0.5, height + below + 1), layout="constrained")
@@ -196,9 +198,6 @@ def _name_ticks(axes: Axes, axis: str, names: Sequence[str], inches: float) -> N
         axes.tick_params(axis, length=2)
 
 
-def shorten(name: str) -> str:
-    """Returns the name, its middle cut out where it is too long for an axis."""
-    if len(name) <= LONGEST_NAME:
-        return name
-    kept = LONGEST_NAME - 1
-    return f"{name[: kept - kept // 2]}…{name[-(kept // 2) :]}"
+def short_name(name: str) -> str:
+    """Returns the name as an axis or a legend has room for it."""
+    return printable(name, LONGEST_NAME)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from REZSL.evaluation import Results
 from REZSL.utils.files import atomic_path
+from REZSL.utils.text import printable
 
 # Okabe and Ito's palette, told apart by the colour-blind
 COLOURS = {"T1": "#0072B2", "H": "#D55E00", "loss": "#000000", "curve": "#0072B2"}
@@ -19,6 +20,7 @@ MARKERS = {
     "val": ("D", "#CC79A7"),
     "oracle": ("*", "#D55E00"),
 }
+LONGEST_TITLE = 100  # characters
 
 
 def draw_run(folder: str | os.PathLike, history: Sequence[dict[str, Any]], results: Results, title: str) -> None:
@@ -30,6 +32,7 @@ def draw_run(folder: str | os.PathLike, history: Sequence[dict[str, Any]], resul
         results: of the selected epoch.
         title: put over each figure.
     """
+    title = printable(title, LONGEST_TITLE)
     if history:
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         figure.suptitle(title, parse_math=False)

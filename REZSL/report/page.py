@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -12,9 +13,10 @@ from REZSL.evaluation import ErrorTable, error_table, summarise
 from REZSL.evaluation.analysis import MEASURES
 from REZSL.utils.errors import DataError
 from REZSL.utils.files import write_text
+from REZSL.utils.text import printable
 
 from .analysis import NOTES as MEASURE_NOTES
-from .analysis import summary_table
+from .analysis import measure_heading, summary_table
 from .analysis_figures import draw_attributes, draw_error_signature, draw_heat_maps
 from .details import Details, class_details
 from .page_figures import Picture, Style, as_png, as_svg, draw_crossing, draw_curves, draw_histories, styles
@@ -74,10 +76,11 @@ def render_page(runs: Sequence[Run]) -> str:
         loader=jinja2.PackageLoader("REZSL.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "breakable": _breakable}
+    environment.filters |= {"percent": _percent, "breakable": _breakable, "measure_heading": measure_heading}
     return environment.get_template("page.html").render(
         views=views,
         row_notes={name: note for name, note in ROW_NOTES.items() if any(name in run.results["gzsl"] for run in runs)},
@@ -88,6 +91,7 @@ def render_page(runs: Sequence[Run]) -> str:
         crossings={view.run.name: _crossing(view) for view in with_details},
         worst=WORST,
         summary=_summary(with_details),
+        error_kind=with_details[0].errors.kind if with_details else None,
         measure_notes=MEASURE_NOTES,
         imbalance={view.run.name: _imbalance(view) for view in with_details},
         configured=[view.run.name for view in views if view.run.config is not None],
@@ -130,9 +134,14 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
+def _shown(value: Any) -> Any:
+    """What the page shows for a value: whatever is no HTML of ours is text from somewhere."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _breakable(text: str) -> Markup:
     """Escapes ``text`` and lets a line end after what joins the words of a name."""
-    return Markup("<wbr>").join(re.split(r"(?<=[_/:,-])", text))
+    return Markup("<wbr>").join(re.split(r"(?<=[_/:,-])", printable(text)))
 
 
 def _curves(views: Sequence[View]) -> Picture:
@@ -160,7 +169,8 @@ def _summary(views: Sequence[View]) -> list[list[str]]:
     """Returns lines of group, measure, and its value in each run; no mean, since these runs may differ in anything."""
     if not views:
         return []
-    table = summary_table([view.run.name for view in views], [summarise(view.errors) for view in views])
+    summaries = [summarise(view.errors) for view in views]
+    table = summary_table([view.run.name for view in views], summaries, views[0].errors.kind)
     return [line[: 2 + len(views)] for line in table.shown() if line[1] in MEASURES]
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from REZSL.evaluation import Curve
 
-from .analysis_figures import LABEL_SIZE, shorten
+from .analysis_figures import LABEL_SIZE, short_name
 from .figures import MARKERS
 from .runs import quantities
 
@@ -82,7 +82,7 @@ def draw_curves(curves: Sequence[tuple[Style, Curve | None, dict[str, dict]]]) -
 def _marker(name: str, row: dict[str, Any]) -> tuple[str, int, str]:
     """Shape and size of a row's point, and what the legend calls it."""
     marker = MARKERS[name][0] if name in MARKERS else "X"
-    label = f"row {name}" + (", chosen on test labels" if row.get("uses_test_labels") else "")
+    label = f"row {short_name(name)}" + (", chosen on test labels" if row.get("uses_test_labels") else "")
     return marker, {"*": 14}.get(marker, 8), label
 
 
@@ -103,7 +103,7 @@ def draw_histories(runs: Sequence[tuple[Style, Sequence[dict[str, Any]]]]) -> di
             points = [(epoch, line[title]) for epoch, line in lines if title in line]
             if points:
                 axes.plot(*zip(*points, strict=True), style.line, color=style.colour, marker=".")
-        axes.set_title(title, fontsize="medium", parse_math=False)
+        axes.set_title(short_name(title), fontsize="medium", parse_math=False)
         axes.set_xlabel("epoch")
         axes.set_xlim(1 - 0.05 * longest, 1.05 * longest)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -124,7 +124,7 @@ def draw_crossing(crossing: np.ndarray, unseen: Sequence[str], seen: Sequence[st
     """
     rows, columns = ((-crossing.sum(axis)).argsort(kind="stable")[:most] for axis in (1, 0))
     shown = crossing[np.ix_(rows, columns)]
-    names = [[shorten(names[n]) for n in order] for names, order in ((unseen, rows), (seen, columns))]
+    names = [[short_name(names[n]) for n in order] for names, order in ((unseen, rows), (seen, columns))]
     side, below = (0.07 * max(map(len, part)) for part in names)
     size = (0.3 * len(columns) + side + 0.6, 0.26 * len(rows) + below + 0.6)
     figure = Figure(figsize=size, layout="constrained")

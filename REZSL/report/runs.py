@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from REZSL.evaluation import Predictions
 from REZSL.utils.errors import DataError, first_line
+from REZSL.utils.yaml_file import flat, read_yaml
 
 from .summary import read_results
 
@@ -108,17 +107,9 @@ def _read_config(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return dict(_leaves(yaml.safe_load(path.read_text(encoding="utf-8"))))
-    except (ValueError, AttributeError, yaml.YAMLError) as error:
+        return flat(read_yaml(path))
+    except (ValueError, AttributeError) as error:
         raise DataError(f"{path} holds no configuration: {first_line(error)}") from None
-
-
-def _leaves(node: dict, prefix: str = ""):
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def config_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:

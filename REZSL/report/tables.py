@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from REZSL.utils.files import write_text
+from REZSL.utils.text import Lines, printable
 
 Cell = str | int | float
 
@@ -18,29 +19,35 @@ class Table:
     """Rows of text and numbers under a header.
 
     Numbers have ``digits`` significant digits, and all of theirs in CSV. What is not defined (NaN)
-    is a dash in text, Markdown and LaTeX, and empty in CSV.
+    is a dash in text, Markdown and LaTeX, and empty in CSV. Texts are made printable.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     digits: int = 4
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "header", [printable(cell) for cell in self.header])
+        rows = [[printable(cell) if isinstance(cell, str) else cell for cell in row] for row in self.rows]
+        object.__setattr__(self, "rows", rows)
+
     def shown(self) -> list[list[str]]:
         """The rows as text and Markdown show them."""
         return [[self._show(cell) for cell in row] for row in self.rows]
 
-    def text(self) -> str:
+    def text(self) -> Lines:
         """Columns padded with spaces: words to the left, numbers to the right."""
         lines = [list(self.header), *self.shown()]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         words = self._columns_of_words()
-        return "\n".join(
+        padded = (
             "  ".join(
                 cell.ljust(width) if word else cell.rjust(width)
                 for cell, width, word in zip(line, widths, words, strict=True)
             ).rstrip()
             for line in lines
         )
+        return Lines("\n".join(padded))
 
     def markdown(self) -> str:
         """A GitHub table."""

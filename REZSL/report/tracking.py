@@ -10,6 +10,7 @@ from typing import Any
 
 from REZSL.utils.errors import ConfigError, first_line
 from REZSL.utils.files import write_text
+from REZSL.utils.text import printable
 
 Track = Callable[[dict[str, Any]], None]
 
@@ -30,9 +31,10 @@ def tracking(kind: str, folder: Path, name: str, config: dict[str, Any]) -> Iter
     if kind == "none":
         yield lambda line: None
         return
+    told = {key: printable(value) if isinstance(value, str) else value for key, value in config.items()}
     with ExitStack() as stack:
         try:
-            write = stack.enter_context(_TRACKERS[kind](folder, name, config))
+            write = stack.enter_context(_TRACKERS[kind](folder, printable(name), told))
         except ConfigError:
             raise
         except Exception as error:  # each tracker raises its own kinds
@@ -87,7 +89,7 @@ def _mlflow(folder: Path, name: str, config: dict[str, Any]) -> Iterator[Callabl
     with mlflow.start_run(run_id=known, run_name=None if known else name) as run:
         _remember_run(folder, run.info.run_id)
         if not known:
-            mlflow.log_params({key: str(value)[:500] for key, value in config.items()})
+            mlflow.log_params({key: printable(str(value), 500) for key, value in config.items()})
         yield lambda figures, epoch: mlflow.log_metrics(figures, step=epoch)
 
 

@@ -106,18 +106,33 @@ def mean_of_all(value: Tensor) -> Tensor:
     return total / world_size()
 
 
-def rows_of_all(rows: Tensor) -> Tensor:
-    """The rows of every process, in the order of ranks; each must bring the same number. No gradient passes through."""
+def rows_of_all(*tensors: Tensor, even: bool = False) -> tuple[list[Tensor], slice]:
+    """The rows of all processes, in the order of ranks, and where in them this one's are. No gradient passes through.
+
+    Args:
+        tensors: (n, ...) each; n is the same for all of one process, and may differ between processes.
+        even: n is known to be the same in all of them; otherwise they tell each other first.
+    """
+    count = len(tensors[0])
     if world_size() == 1:
-        return rows
-    gathered = rows.new_empty(world_size() * len(rows), *rows.shape[1:])
-    dist.all_gather_into_tensor(gathered, rows.detach().contiguous())
-    return gathered
+        return list(tensors), slice(0, count)
+    counts = [count] * world_size()
+    if not even:
+        where = "cpu" if "cpu:gloo" in dist.get_backend_config() else tensors[0].device
+        counts = _gathered(torch.tensor([count], device=where), [1] * world_size()).tolist()
+    start = sum(counts[: rank()])
+    return [_gathered(rows, counts) for rows in tensors], slice(start, start + count)
 
 
-def own_rows(rows: Tensor, count: int) -> Tensor:
-    """This process's part, ``count`` rows, of :func:`rows_of_all` or of anything in its order."""
-    return rows if world_size() == 1 else rows[rank() * count : (rank() + 1) * count]
+def _gathered(rows: Tensor, counts: list[int]) -> Tensor:
+    most = max(counts)  # every process must send as much: what is shorter is filled up, and cut again
+    padding = rows.new_zeros(most - len(rows), *rows.shape[1:])
+    sent = torch.cat([rows.detach(), padding]) if len(padding) else rows.detach().contiguous()
+    received = rows.new_empty(len(counts) * most, *rows.shape[1:])
+    dist.all_gather_into_tensor(received, sent)
+    if min(counts) == most:
+        return received
+    return torch.cat([part[:count] for part, count in zip(received.split(most), counts, strict=True)])
 
 
 def objects_of_all(value: Any) -> list[Any]:

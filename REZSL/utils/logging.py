@@ -1,14 +1,32 @@
 """One logger for the package: bare lines on the console, timed lines in a file."""
 
+import copy
 import logging
 import os
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
 from .distributed import is_main
+from .text import Lines, escape, printable
 
 ROOT = "REZSL"
+
+
+class _Formatter(logging.Formatter):
+    """Shows what is put into a message in printable letters: a name or path can neither break nor forge a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = copy.copy(record)
+        args = tuple(map(_shown, record.args)) if isinstance(record.args, tuple) else record.args
+        shown.msg, shown.args = escape(str(record.msg) % args if args else str(record.msg), but="\n"), ()
+        return super().format(shown)
+
+
+def _shown(value: Any) -> Any:
+    is_text = isinstance(value, str | os.PathLike | BaseException) and not isinstance(value, Lines)
+    return printable(str(value)) if is_text else value
 
 
 class _ConsoleHandler(logging.Handler):
@@ -25,19 +43,27 @@ def setup_logging(log_file: str | os.PathLike | None = None) -> None:
 
     Of several processes only the first writes a log; the others tell their errors.
     """
+    _accept_any_letter()
     logger = logging.getLogger(ROOT)
     logger.setLevel(logging.INFO)
     close_logging()
     logger.propagate = False
     console = _ConsoleHandler()
-    console.setFormatter(logging.Formatter("%(message)s"))
+    console.setFormatter(_Formatter("%(message)s"))
     if not is_main():
         console.setLevel(logging.ERROR)
     logger.addHandler(console)
     if log_file is not None and is_main():
         file = logging.FileHandler(log_file, encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        file.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger.addHandler(file)
+
+
+def _accept_any_letter() -> None:
+    """What a narrow console (ASCII, cp1252) has no letter for is written out on it: it must not end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def close_logging() -> None:

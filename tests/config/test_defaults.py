@@ -5,7 +5,7 @@ from stand_ins import REPOSITORY
 from yacs.config import CfgNode
 
 from REZSL.config import get_defaults
-from REZSL.config.defaults import CHOICES, NON_NEGATIVE, POSITIVE, RETIRED
+from REZSL.config.defaults import AT_MOST, CHOICES, NON_NEGATIVE, POSITIVE, RETIRED
 
 PUBLISHED_KEYS = {  # section: keys
     "": "OUTPUT_DIR LOG_FILE_NAME MODEL_FILE_NAME SEED PRETRAINED_MODELS DTYPE",
@@ -53,6 +53,12 @@ def test_tables_name_only_existing_keys_and_the_defaults_obey_them(table):
 def test_no_key_is_in_two_tables_and_none_is_listed_twice():
     listed = [*CHOICES, *POSITIVE, *NON_NEGATIVE, *RETIRED]
     assert len(listed) == len(set(listed))
+
+
+def test_every_number_has_a_bound_and_the_defaults_are_within():
+    numbers = {key for key, value in DEFAULTS.items() if type(value) in (int, float)} - set(RETIRED)
+    assert numbers == set(AT_MOST)
+    assert [key for key, most in AT_MOST.items() if abs(DEFAULTS[key]) > most] == []
 
 
 def test_published_choices():

@@ -1,4 +1,6 @@
+import logging
 import re
+import sys
 from collections import Counter
 
 import numpy as np
@@ -8,7 +10,7 @@ from PIL import Image
 from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 
 from REZSL.config import load_config
-from REZSL.data import build_data, build_transform, demo
+from REZSL.data import build_data, build_transform, check_data, demo
 from REZSL.utils.errors import ConfigError, DataError
 
 
@@ -239,3 +241,74 @@ def test_a_damaged_image_is_named_before_training_unless_told_not_to_look(tiny):
     data = build_data(config(tiny, "DATASETS.CHECK_IMAGES False"))
     with pytest.raises(DataError, match=f"the image {re.escape(str(bad))} does not decode"):
         list(data.test_loader)
+
+
+# ---- the free checks of the doctor
+
+
+@pytest.fixture
+def logged(caplog, monkeypatch):
+    """What the package logs, also where an earlier test has set logging up."""
+    monkeypatch.setattr(logging.getLogger("REZSL"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="REZSL")
+    return caplog
+
+
+def findings_of(cfg, checks):
+    return [(f.level, f.message) for f in check_data(cfg) if f.check in checks]
+
+
+def record_alike(tiny, row, other):
+    tiny.res101["image_files"][row, 0] = tiny.res101["image_files"][other, 0]
+
+
+def test_what_the_doctor_calls_an_error_ends_a_training(tiny):
+    """A path of trainval in test_seen."""
+    record_alike(tiny, 6, 0)
+    cfg = config(tiny.write().write_images())
+    [error] = [message for level, message in findings_of(cfg, ["paths"]) if level == "error"]
+    with pytest.raises(DataError, match=re.escape(error)):
+        build_data(cfg)
+
+
+def test_images_of_test_unseen_in_train_loc_end_a_training(tiny):
+    moved = tiny.att_splits["test_unseen_loc"][:2].astype(float)
+    tiny.att_splits["train_loc"] = np.concatenate([tiny.att_splits["train_loc"], moved])
+    with pytest.raises(DataError, match="2 are in test_unseen_loc: unseen classes would be trained on"):
+        build_data(config(tiny.write(), FEATURES))
+
+
+def test_the_first_of_several_errors_is_told_and_how_many_there_are(tiny):
+    both = [tiny.att_splits[f"{part}_loc"].astype(float) for part in ("trainval", "test_unseen")]
+    tiny.att_splits["trainval_loc"] = np.concatenate(both)
+    with pytest.raises(DataError, match=r"share 14 images.*\(1 more: tools/check_data\.py tells all\)") as caught:
+        build_data(config(tiny.write(), FEATURES))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_doctor_calls_a_warning_is_logged_once(tiny, logged):
+    """Labels against folders, names against folders, a path in two parts (of features), a constant attribute."""
+    tiny.att_splits["original_att"][2] = 50
+    tiny.att_splits["allclasses_names"][:, 0] = [f"{c:03d}.class" for c in (1, 4, 3, 2, 5, 6)]
+    record_alike(tiny, 6, 0)
+    tiny.res101["image_files"][3, 0] = "/BS/somebody/data/TINY_200/images/003.class/other.jpg"
+    cfg = config(tiny.write(), FEATURES)
+    expected = [m for level, m in findings_of(cfg, ["paths", "class names", "signatures"]) if level == "warning"]
+    logged.clear()
+    build_data(cfg)
+    assert [r.getMessage() for r in logged.records if r.levelname == "WARNING"] == expected and len(expected) == 4
+
+
+def test_the_free_checks_read_no_image(tiny, monkeypatch):
+    monkeypatch.setattr(sys.modules["REZSL.data.doctor"], "map_images", None)
+    assert build_data(config(tiny.write().write_images()))
+
+
+@pytest.mark.parametrize("features", [True, False])
+def test_a_file_without_image_files_is_sent_to_features_only_where_it_has_some(tiny, features):
+    del tiny.res101["image_files"]
+    if not features:
+        del tiny.res101["features"]
+    advice = "set DATASETS.INPUT features" if features else "take a file that does"
+    with pytest.raises(DataError, match=rf"res101\.mat lists no image_files: {advice}"):
+        build_data(config(tiny.write()))

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from stand_ins import REPOSITORY, make_predictions, write_run
 
+from REZSL.evaluation import Predictions, error_table, summarise
 from REZSL.report import figures_of, read_runs, render_page, write_page
 from REZSL.report import page as page_module
 from REZSL.report.page_figures import as_svg, draw_curves, draw_histories, styles
@@ -100,6 +101,16 @@ def test_without_a_val_row_nothing_is_said_of_one(tmp_path):
     assert "validation" not in render(tmp_path)
 
 
+def test_the_imbalance_says_of_which_error_it_is(tmp_path):
+    write_run(tmp_path / "a")
+    shown = section(render(tmp_path / "a"), "imbalance")
+    assert "The squared error of each attribute" in text_of(shown)
+    assert text_of(re.search(r"<thead>.*?</thead>", shown, re.S)[0]) == "measure of squared error a"
+    summary = summarise(error_table(Predictions.load(tmp_path / "a" / "predictions.npz"), "squared"))["all"]
+    row = re.search(r">error_mean</th>\s*<td[^>]*>([^<]*)</td>", shown)[1]
+    assert float(row) == pytest.approx(summary.error_mean, rel=1e-3)
+
+
 HOSTILE = "<script>alert('1')</script>"
 
 
@@ -120,6 +131,22 @@ def test_text_from_files_is_escaped(tmp_path, drawn):
         "<script>alert(1) & $\\foo$",
         '_"onload="',
     }
+
+
+def test_text_from_files_is_printable(tmp_path, drawn):
+    """Control characters, file names that are no UTF-8, and texts without an end; in figures too."""
+    hostile, endless = "a\n\x1b[2J\u202eb", "é±" * 9999
+    names = [hostile, endless]
+    folder = tmp_path / "run\n\x1b\udcff"
+    write_run(folder, predictions=make_predictions(names=names), model=hostile, config={"NAME": hostile, "B": endless})
+    write_run(tmp_path / "b", dataset=endless)
+    write_page(tmp_path / "page.html", [folder, tmp_path / "b"])
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert not set(page) & {"\x1b", "\u202e"}
+    for name in ("results", "classes", "configuration"):
+        assert r"b[2J\u202eb" in text_of(section(page, name))
+    assert r"run\n\x1b\udcff" in text_of(section(page, "results"))
+    assert max(map(len, re.findall("(?:é|±|<wbr>)+", page))) <= 800
 
 
 def test_the_page_needs_nothing_but_itself(tmp_path, drawn):

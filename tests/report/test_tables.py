@@ -58,3 +58,13 @@ def test_files(tmp_path):
     TABLE.save(tmp_path / "new" / "v1.0")
     contents = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()}
     assert contents == {"v1.0.txt": TABLE.text() + "\n", "v1.0.csv": TABLE.csv(), "v1.0.md": TABLE.markdown() + "\n"}
+
+
+def test_texts_from_files_are_printable_in_every_form(tmp_path):
+    hostile = Table(["run\n", "H"], [["a\n|b\x1b[2J\udcff", 1.0], ["é中" * 9999, 2.0]])
+    hostile.save(tmp_path / "table")
+    forms = [hostile.text(), hostile.markdown(), hostile.latex(), hostile.csv()]
+    for form in (*forms, *(path.read_text(encoding="utf-8") for path in tmp_path.iterdir())):
+        assert "\x1b" not in form and "[2J" in form and "\udcff" not in form and "é中é" in form
+        assert max(map(len, form.splitlines())) < 900
+    assert [len(form.splitlines()) for form in forms] == [3, 4, 8, 3]

@@ -103,3 +103,17 @@ def test_a_tracker_that_cannot_start_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
     with pytest.raises(ConfigError, match=r"^TRACKER wandb cannot start: no API key$"):
         log("wandb", tmp_path)
+
+
+def test_texts_reach_a_tracker_printable(tmp_path, monkeypatch):
+    mlflow, wandb = MLflow(), Wandb()
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    for kind in ("tensorboard", "wandb", "mlflow"):
+        with tracking(kind, tmp_path / kind, "run\n\x1b\udcff", {"NAME": "a\n\udcff", "LONG": "x" * 10**6}):
+            pass
+    (told,) = mlflow.parameters
+    assert mlflow.runs == [(None, r"run\n\x1b\udcff")] and told["NAME"] == r"a\n\udcff" and len(told["LONG"]) == 500
+    (run,) = wandb.runs
+    assert run["name"] == r"run\n\x1b\udcff" and run["config"]["NAME"] == r"a\n\udcff"
+    assert len(run["config"]["LONG"]) == 800

@@ -1,11 +1,15 @@
 """Tables of runs, from their results.json."""
 
 import csv
+import importlib
+import io
 import json
+import sys
 from statistics import mean, stdev
 
 import pytest
 import summarize
+from stand_ins import REPOSITORY
 
 
 @pytest.fixture
@@ -84,3 +88,21 @@ def test_what_cannot_be_summarised_is_told(write, tmp_path, monkeypatch, capsys,
     write("mixed/seed_2", dataset="SUN")
     assert summarize.main(arguments) == 1
     assert capsys.readouterr().err.strip() == f"error: {message}"
+
+
+def test_a_narrow_console_shows_the_table(write, tmp_path, monkeypatch):
+    for seed in (1, 2):
+        write(f"größe/seed_{seed}", seed / 4)
+    console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", console)
+    assert summarize.main([str(tmp_path / "größe")]) == 0
+    console.flush()
+    said = console.buffer.getvalue().decode("ascii")
+    assert r"gr\xf6\xdfe" in said and r"37.5 \xb1 17.7" in said
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((REPOSITORY / "tools").glob("*.py"))])
+def test_the_help_of_every_tool_has_letters_for_any_console(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        importlib.import_module(name).main(["--help"])
+    assert capsys.readouterr().out.isascii()

@@ -1,8 +1,15 @@
+import io
 import logging
 import re
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from tqdm import tqdm
 
+from REZSL.report import Table
+from REZSL.utils.errors import DataError
 from REZSL.utils.logging import close_logging, setup_logging
 
 log = logging.getLogger("REZSL.data.anything")
@@ -57,3 +64,44 @@ def test_closing_removes_every_handler(tmp_path, capsys):
     log.info("after")
     assert logging.getLogger("REZSL").handlers == []
     assert capsys.readouterr().out == "before\n" and "after" not in (tmp_path / "log.txt").read_text()
+
+
+FORGED = "x\n2026-01-01 00:00:00,000 INFO REZSL: all is well\x1b[2J"
+
+
+@pytest.mark.parametrize("level", ["info", "warning"])
+@pytest.mark.parametrize("kind", [str, Path, DataError, OSError])
+def test_names_neither_forge_lines_nor_reach_the_terminal(tmp_path, capsys, level, kind):
+    setup_logging(tmp_path / "log.txt")
+    getattr(log, level)("\nreading %s (%d of %.1f)", kind(FORGED), np.int64(3), np.float32(4))
+    close_logging()
+    said = "".join(capsys.readouterr())
+    line = r"reading x\n2026-01-01 00:00:00,000 INFO REZSL: all is well\x1b[2J (3 of 4.0)"
+    assert said == f"\n{line}\n"
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()[1:] == [line]
+
+
+def test_tables_keep_their_lines_and_nothing_else_of_them_acts(capsys):
+    setup_logging()
+    log.info("a\n%s", Table(["a\nb"], [["\x1b[2J"], ["é"]]).text())
+    log.info("in one string: \x1b[2J\nnext")
+    assert capsys.readouterr().out.splitlines() == ["a", r"a\nb", r"\x1b[2J", "é", r"in one string: \x1b[2J", "next"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", r"\xb1 \u4e2d \U0001f600"), ("cp1252", r"± \u4e2d \U0001f600")]
+)
+def test_a_narrow_console_is_written_to_all_the_same(tmp_path, monkeypatch, encoding, shown):
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    setup_logging(tmp_path / "log.txt")
+    for level in (log.info, log.error):
+        level("%s", "± 中 \N{GRINNING FACE}")
+    for _ in tqdm(range(2), desc="中"):
+        log.info("beside a bar ±")
+    print("± from elsewhere")
+    for name, stream in streams.items():
+        stream.flush()
+        assert shown in stream.buffer.getvalue().decode(encoding), name
+    assert "± 中 \N{GRINNING FACE}" in (tmp_path / "log.txt").read_text(encoding="utf-8")
