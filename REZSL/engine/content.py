@@ -79,7 +79,8 @@ def check_gathered(
         raise DataError(f"its optimizer is {state['optimizer_type']!r:.100}, this one is {type(optimizer).__name__}")
     kept = part_of(state, "optimizer")
     groups = [g.get("params") if isinstance(g, dict) else None for g in part_of(kept, "param_groups", list)]
-    if groups != [group["params"] for group in optimizer.state_dict()["param_groups"]]:
+    own = [group["params"] for group in optimizer.state_dict()["param_groups"]]
+    if repr(groups) != repr(own):  # == of what may hold tensors is no truth value
         raise DataError("its optimizer has other parameters")
     form = state_form(optimizer)
     for number, values in part_of(kept, "state").items():
@@ -121,7 +122,7 @@ def check_position(state: dict[str, Any], schedule: LambdaLR) -> None:
             factor(done)
         check_random_states(part_of(state, "random"))
     except (OverflowError, ValueError) as error:
-        raise DataError(f"its position is none: {first_line(error)}") from None
+        raise DataError(first_line(error)) from None
 
 
 def check_progress(state: dict[str, Any], model: nn.Module, steps: int) -> None:

@@ -1,5 +1,6 @@
 """Random states: derived seeds, global seeding, saving and restoring."""
 
+import math
 import random
 
 import numpy as np
@@ -56,7 +57,7 @@ def check_random_states(states: dict) -> None:
         if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
             for number, state in enumerate(states["cuda"]):
                 torch.Generator(f"cuda:{number}").set_state(state)
-        if not {type(gauss_next), type(gauss)} <= {float, type(None)}:
-            raise ValueError("a number that was drawn before is none")
+        if not all(number is None or math.isfinite(number) for number in (gauss_next, gauss)):
+            raise ValueError("a number that was drawn before is not finite")
     except Exception as error:  # each generator raises its own kinds
         raise ValueError(f"the random states are none: {first_line(error)}") from None

@@ -48,7 +48,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path):
     ("spoil", "message"),
     [
         (lambda path: path.unlink(), "the checkpoint .*last.pth is missing"),
-        (lambda path: (path.unlink(), path.mkdir()), "the checkpoint .*last.pth is missing"),
+        (lambda path: (path.unlink(), path.mkdir()), "the checkpoint .*last.pth is a folder"),
         (lambda path: path.write_bytes(b""), "the checkpoint .*last.pth cannot be read"),
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "the checkpoint .*last.pth cannot be read"),
         (lambda path: path.write_text("text"), "the checkpoint .*last.pth cannot be read"),
