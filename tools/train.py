@@ -10,6 +10,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,13 +22,13 @@ from REZSL.data import Data, build_data, build_validation_data
 from REZSL.engine import (
     RunFolder,
     Selected,
-    Trainer,
     build_trainer,
+    claim_folder,
     load_checkpoint,
     load_model_state,
     newest_checkpoint,
-    next_free,
     predict_split,
+    resume_from,
     with_tokens,
 )
 from REZSL.evaluation import Predictions, Results, bootstrap_intervals, evaluate
@@ -46,12 +47,14 @@ from REZSL.solver import build_solver
 from REZSL.utils.command import leading_seeds, run_command
 from REZSL.utils.device import allow_tf32, check_precision, resolve_device
 from REZSL.utils.distributed import barrier, finish, is_main, main_first, start, world_size
-from REZSL.utils.errors import ConfigError, DataError, RunError
+from REZSL.utils.errors import ConfigError, RunError
 from REZSL.utils.logging import setup_logging
 from REZSL.utils.seeding import seed_everything
 from REZSL.utils.torch_file import read_torch_file, unwrapped_state
 
 log = logging.getLogger("REZSL.train")
+
+SELECTING = {"TEST.PROTOCOL", "TEST.SELECT", "TEST.VAL_METRIC"}  # keys that say which epoch is kept
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,43 +126,61 @@ def run(cfg: CfgNode, eval_only: bool = False, resume: bool = False, accept_chan
     if eval_only and not cfg.MODEL.WEIGHT:
         raise ConfigError("--eval-only needs MODEL.WEIGHT, the checkpoint to evaluate")
     start(cfg.MODEL.DEVICE)
-    folder = _folder(cfg, eval_only)
     device = resolve_device(cfg.MODEL.DEVICE)
     allow_tf32(cfg.TF32, device)
     check_precision(getattr(torch, cfg.DTYPE), device)
-    with main_first():
-        if resume and folder.holds_a_run():
-            _check_drift(cfg, folder, accept_changes)
-            if folder.results.exists():
+    with ExitStack() as claimed:
+        with main_first():
+            folder = claim_folder(cfg, eval_only)
+            claimed.callback(folder.release)
+            changed = _check_drift(cfg, folder, accept_changes) if resume and folder.holds_a_run() else None
+            if changed is None:
+                folder.check_fresh()
+            elif folder.results.exists() and not changed:
                 log.info("%s is finished already", folder.path)
                 return
-            folder.write_config(cfg.dump())
+            setup_logging(folder.log)
+            data = build_data(cfg)
+        if eval_only:
+            selected, choice = _evaluate_only(cfg, data, device), None
+            folder.begin(cfg.dump())
+        elif cfg.TEST.PROTOCOL == "val":
+            choice = _choose(cfg, data, folder.validation, device, again="SOLVER.MAX_EPOCH" in (changed or ()))
+            selected = _train(cfg, data, folder, device, "last", choice)
         else:
-            folder.claim(cfg.dump())
-        setup_logging(folder.log)
-        data = build_data(cfg)
-    if eval_only:
-        selected, choice = _evaluate_only(cfg, data, device), None
-    elif cfg.TEST.PROTOCOL == "val":
-        choice = _choose(cfg, data, folder.validation, device)
-        selected = _train(cfg, data, folder, device, "last", choice)
-    else:
-        selected, choice = _train(cfg, data, folder, device, cfg.TEST.SELECT), None
-    if is_main():
-        _report(cfg, folder, selected, choice)
-    barrier()
+            selected, choice = _train(cfg, data, folder, device, cfg.TEST.SELECT), None
+        if is_main():
+            folder.check_claim()
+            _report(cfg, folder, selected, choice)
+        barrier()
 
 
-def _check_drift(cfg: CfgNode, folder: RunFolder, accept_changes: bool) -> None:
-    """A run goes on with the config it had; keys that change where and how, but not what, may differ."""
-    changed = drift(load_config(folder.config), cfg)
+def _check_drift(cfg: CfgNode, folder: RunFolder, accept_changes: bool) -> dict[str, tuple]:
+    """A run goes on with the config it had; keys that change where and how, but not what, may differ.
+
+    Returns:
+        The keys that are accepted to differ, with both values.
+    """
+    before = load_config(folder.config)
+    changed = drift(before, cfg)
     told = "; ".join(f"{key} {old!r}, now {new!r}" for key, (old, new) in changed.items())
     if changed and not accept_changes:
         raise RunError(
             f"{folder.path} holds a run of another config ({told}): set another OUTPUT_DIR, or add --accept-changes"
         )
+    if fixed := sorted(changed.keys() & SELECTING):
+        raise RunError(
+            f"{folder.path} holds a run of another {fixed[0]} ({told}), of whose epochs only the selected one is kept: "
+            f"set another OUTPUT_DIR"
+        )
+    if changed and folder.results.exists() and cfg.SOLVER.MAX_EPOCH <= before.SOLVER.MAX_EPOCH:
+        raise RunError(
+            f"{folder.path} is finished, and a change ({told}) would train nothing: set another OUTPUT_DIR, or "
+            f"SOLVER.MAX_EPOCH above {before.SOLVER.MAX_EPOCH}"
+        )
     if changed:
         log.warning("going on with another config: %s", told)
+    return changed
 
 
 class Choice(NamedTuple):
@@ -174,9 +195,17 @@ class Choice(NamedTuple):
     H: float | None
 
 
-def _choose(cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device) -> Choice:
-    """Trains on the training classes and chooses epoch and gamma on the validation classes: no test image is read."""
-    if folder.choice.exists():
+def _choose(cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device, again: bool) -> Choice:
+    """Trains on the training classes and chooses epoch and gamma on the validation classes: no test image is read.
+
+    Args:
+        cfg: the configuration.
+        data: of the test.
+        folder: of this training.
+        device: where to train.
+        again: its length has changed since it chose.
+    """
+    if folder.choice.exists() and not again:
         return Choice(*(read_choice(folder.choice)[name] for name in Choice._fields))
     log.info("validation: epoch by %s, gamma by H", cfg.TEST.VAL_METRIC)
     folder.path.mkdir(exist_ok=True)
@@ -219,11 +248,13 @@ def _train(
             epochs=choice.epoch if choice else 0,
             track=track,
         )
-        if (unfinished := newest_checkpoint(folder.last)) is not None:
-            trainer.go_on(unfinished)
+        if newest_checkpoint(folder.last, accept=trainer.go_on) is not None:
+            folder.begin(cfg.dump())
             log.info("going on after %d steps of epoch %d", trainer.step, trainer.epoch + 1)
             return trainer.train()
-        return trainer.train(_resume(cfg, start, trainer) if start else 0)
+        start_epoch = resume_from(cfg, start, trainer) if start else 0
+        folder.begin(cfg.dump())
+        return trainer.train(start_epoch)
 
 
 def _evaluate_only(cfg: CfgNode, data: Data, device: torch.device) -> Selected:
@@ -269,31 +300,8 @@ def _read_start(path: str, model: ZSLModel) -> dict:
     return {"model": under_our_names(unwrapped_state(content, path), model, path)}
 
 
-def _folder(cfg: CfgNode, eval_only: bool) -> RunFolder:
-    names = (cfg.LOG_FILE_NAME, cfg.MODEL_FILE_NAME)
-    if not eval_only:
-        return RunFolder(cfg.OUTPUT_DIR, *names)
-    beside = Path(cfg.OUTPUT_DIR) / "eval"  # of the run it evaluates, under the next free name
-    folder = RunFolder(beside, *names)
-    return RunFolder(next_free(beside), *names) if folder.holds_a_run() else folder
-
-
 def _label(cfg: CfgNode) -> str:
     return cfg.MODEL.NAME or cfg.MODEL.META_ARCHITECTURE
-
-
-def _resume(cfg: CfgNode, start: dict, trainer: Trainer) -> int:
-    """Takes from the checkpoint what RESUME_OPTIM and RESUME_SCHED ask for; returns the epoch to start from."""
-    solver = cfg.SOLVER
-    for key, name in (("RESUME_OPTIM", "optimizer"), ("RESUME_SCHED", "schedule")):
-        if solver[key] and name not in start:
-            raise ConfigError(f"SOLVER.{key}: {cfg.MODEL.WEIGHT} holds no {name}; last.pth of a run does")
-    if solver.RESUME_SCHED and start["epoch"] >= solver.MAX_EPOCH:
-        raise ConfigError(f"SOLVER.MAX_EPOCH is {solver.MAX_EPOCH}, and {cfg.MODEL.WEIGHT} is that far already")
-    try:
-        return trainer.resume(start, solver.RESUME_OPTIM, solver.RESUME_SCHED)
-    except DataError as error:
-        raise DataError(f"{cfg.MODEL.WEIGHT}: {error}") from None
 
 
 def _report(cfg: CfgNode, folder: RunFolder, selected: Selected, choice: Choice | None) -> None:

@@ -18,8 +18,9 @@ from REZSL.data import (
     wants_tokens,
 )
 from REZSL.evaluation import Predictions, Results
+from REZSL.utils.errors import ConfigError, DataError
 
-from .run_folder import RunFolder
+from .run_folder import InUse, RunFolder, numbered
 from .tokens import keep_tokens
 from .trainer import Trainer
 
@@ -34,6 +35,25 @@ SCORES = {  # by which an epoch is kept; None: the last; T1 where no test image 
     "H": _best_h,
     "AUSUC": lambda results: results.T1 if results.AUSUC is None else results.AUSUC,
 }
+
+
+def claim_folder(cfg: CfgNode, eval_only: bool) -> RunFolder:
+    """The folder of this run, claimed; of an evaluation, under the next free name beside the run it evaluates."""
+    names = (cfg.LOG_FILE_NAME, cfg.MODEL_FILE_NAME)
+    folder = RunFolder(cfg.OUTPUT_DIR, *names)
+    if not eval_only:
+        folder.claim()
+        return folder
+    for path in numbered(folder.path / "eval"):
+        folder = RunFolder(path, *names)
+        try:
+            folder.claim()
+        except InUse:
+            continue
+        if not folder.holds_a_run():
+            break
+        folder.release()
+    return folder
 
 
 def with_tokens(cfg: CfgNode, data: Data, backbone: torch.nn.Module, device: torch.device) -> Data:
@@ -99,3 +119,17 @@ def build_trainer(
         config_text=cfg.dump(),
         track=track,
     )
+
+
+def resume_from(cfg: CfgNode, start: dict, trainer: Trainer) -> int:
+    """Takes from the checkpoint what RESUME_OPTIM and RESUME_SCHED ask for; returns the epoch to start from."""
+    solver = cfg.SOLVER
+    for key, name in (("RESUME_OPTIM", "optimizer"), ("RESUME_SCHED", "schedule")):
+        if solver[key] and name not in start:
+            raise ConfigError(f"SOLVER.{key}: {cfg.MODEL.WEIGHT} holds no {name}; last.pth of a run does")
+    if solver.RESUME_SCHED and start["epoch"] >= solver.MAX_EPOCH:
+        raise ConfigError(f"SOLVER.MAX_EPOCH is {solver.MAX_EPOCH}, and {cfg.MODEL.WEIGHT} is that far already")
+    try:
+        return trainer.resume(start, solver.RESUME_OPTIM, solver.RESUME_SCHED)
+    except DataError as error:
+        raise DataError(f"the training cannot go on from {cfg.MODEL.WEIGHT}: {error}") from None

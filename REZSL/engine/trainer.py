@@ -16,10 +16,12 @@ from tqdm import tqdm
 from REZSL.evaluation import Predictions, Results
 from REZSL.utils.device import to_device
 from REZSL.utils.distributed import any_of_all, is_main, mean_of_all, world_size
-from REZSL.utils.errors import DataError, Stopped, first_line
+from REZSL.utils.errors import RunError, Stopped
 from REZSL.utils.seeding import random_states, restore_random_states
 
-from .checkpoint import load_checkpoint, load_model_state, restore_optimizer, restore_schedule, save_checkpoint
+from .best import read_best, save_best, score_to_beat
+from .checkpoint import restore_optimizer, restore_schedule, save_checkpoint
+from .content import check_gathered, check_position, check_progress
 from .objective import Objective, check_finite, eager_where_compiled, gradient_shares, in_all_processes
 from .run_folder import RunFolder
 from .stopping import StopRequest, stop_requests
@@ -116,33 +118,39 @@ class Trainer:
             schedule: take the epoch, the schedule's position and the random states.
 
         Raises:
-            DataError: the state is not there, or is that of another optimiser, criterion or set of parameters.
+            DataError: the state is not there, or is that of another optimiser, criterion or set of parameters; then
+                nothing of it is taken.
         """
-        try:
-            if optimizer:
-                restore_optimizer(self.optimizer, state)
-                self.criterion.load_state_dict(state["criterion"])
-                self.scaler.load_state_dict(state["scaler"])
-            if schedule:
-                restore_schedule(self.schedule, state)
-                restore_random_states(state["random"])
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise DataError(f"the training cannot go on from this checkpoint: {first_line(error)}") from None
+        if optimizer:
+            check_gathered(state, self.optimizer, self.criterion, self.scaler)
+        if schedule:
+            check_position(state, self.schedule)
+        if optimizer:
+            restore_optimizer(self.optimizer, state)
+            self.criterion.load_state_dict(state["criterion"])
+            self.scaler.load_state_dict(state["scaler"])
+        if schedule:
+            restore_schedule(self.schedule, state)
+            restore_random_states(state["random"])
         return state["epoch"] if schedule else 0
 
     def go_on(self, state: dict) -> None:
         """Takes over all of a checkpoint of this very training, so that it goes on as if it had never stopped.
 
         Raises:
-            DataError: as of :meth:`resume`.
+            DataError: as of :meth:`resume`, or the model is another; then nothing is taken.
+            RunError: the training is longer than ``epochs`` already.
         """
-        load_model_state(self.model, state["model"], self.folder.last)
+        check_progress(state, self.model, len(self.loader))
+        if state["epoch"] + bool(state["step"]) > self.epochs:
+            raise RunError(f"the training is to end after epoch {self.epochs}, and {self.folder.last} is beyond that")
+        best_score = score_to_beat(self.folder.best, self.model, state["history"]) if self.score else float("-inf")
         self.resume(state, optimizer=True, schedule=True)
+        self.model.load_state_dict(state["model"])
         self.epoch, self.step, self.shares = state["epoch"], state["step"], state["shares"]
         self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self.best_score = best_score
         self.folder.write_metrics(state["history"])
-        if self.folder.best.exists():
-            self.best_score = load_checkpoint(self.folder.best)["score"]
 
     def train(self, start_epoch: int | None = None) -> Selected:
         """Trains to the end and returns the selected epoch.
@@ -247,9 +255,7 @@ class Trainer:
             score = self.score(results) if self.score else float(epoch)
             if score > self.best_score and (self.score or is_last):
                 self.selected, self.best_score = Selected(epoch, predictions, results), score
-                if is_main():
-                    content = {"model": self.model.state_dict(), "epoch": epoch, "score": score}
-                    save_checkpoint(self.folder.best, **content, config=self.config_text)
+                save_best(self.folder.best, self.model, epoch, score, self.config_text)
         self.epoch, self.step, self.sums = epoch, 0, {}
         self.folder.add_metrics(line)
         self.track(line)
@@ -257,10 +263,15 @@ class Trainer:
             self._save_last()
 
     def _selected_again(self) -> Selected:
-        """Evaluates ``best.pth``, of an epoch before the training went on."""
-        best = load_checkpoint(self.folder.best)
-        self.model.load_state_dict(best["model"])
-        return Selected(best["epoch"], *self.evaluate())
+        """Evaluates the selected epoch, which lies before the training went on."""
+        epoch = self.epoch
+        if self.score is None:
+            save_best(self.folder.best, self.model, epoch, float(epoch), self.config_text)
+        else:
+            best = read_best(self.folder.best, self.model)
+            self.model.load_state_dict(best["model"])
+            epoch = best["epoch"]
+        return Selected(epoch, *self.evaluate())
 
     def _is_due(self) -> bool:
         return 0 < self.checkpoint_minutes * 60 <= time.monotonic() - self.saved_at

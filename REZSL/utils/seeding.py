@@ -1,9 +1,12 @@
 """Random states: derived seeds, global seeding, saving and restoring."""
 
+import math
 import random
 
 import numpy as np
 import torch
+
+from .errors import first_line
 
 
 def derive_seed(*entropy: int) -> int:
@@ -39,3 +42,22 @@ def restore_random_states(states: dict) -> None:
     torch.set_rng_state(states["torch"])
     if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def check_random_states(states: dict) -> None:
+    """Raises ``ValueError`` where :func:`restore_random_states` could not take ``states``; no generator changes."""
+    try:
+        version, internal, gauss_next = states["python"]
+        random.Random().setstate((version, tuple(internal), gauss_next))
+        name, keys, position, has_gauss, gauss = states["numpy"]
+        if type(position) is not int or not 0 <= position <= 624:  # NumPy would believe it
+            raise ValueError(f"NumPy's generator is at {position!r:.100}")
+        np.random.RandomState().set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+        torch.Generator().set_state(states["torch"])
+        if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+            for number, state in enumerate(states["cuda"]):
+                torch.Generator(f"cuda:{number}").set_state(state)
+        if not all(number is None or math.isfinite(number) for number in (gauss_next, gauss)):
+            raise ValueError("a number that was drawn before is not finite")
+    except Exception as error:  # each generator raises its own kinds
+        raise ValueError(f"the random states are none: {first_line(error)}") from None

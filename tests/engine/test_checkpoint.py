@@ -48,7 +48,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path):
     ("spoil", "message"),
     [
         (lambda path: path.unlink(), "the checkpoint .*last.pth is missing"),
-        (lambda path: (path.unlink(), path.mkdir()), "the checkpoint .*last.pth is missing"),
+        (lambda path: (path.unlink(), path.mkdir()), "the checkpoint .*last.pth is a folder"),
         (lambda path: path.write_bytes(b""), "the checkpoint .*last.pth cannot be read"),
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "the checkpoint .*last.pth cannot be read"),
         (lambda path: path.write_text("text"), "the checkpoint .*last.pth cannot be read"),
@@ -69,24 +69,32 @@ def test_files_that_are_no_checkpoint(tmp_path, spoil, message):
 @pytest.mark.parametrize(
     ("state", "problem"),
     [
-        (nn.Linear(3, 3).state_dict(), "size mismatch for weight"),
-        ({"weight": torch.zeros(2, 3)}, 'Missing key.*"bias"'),
-        (nn.Sequential(nn.Linear(3, 2)).state_dict(), 'Missing key.*"weight"'),
-        ("resnet50", ""),
+        (nn.Linear(3, 3).state_dict(), r"weight of the file is \(3, 3\) float32, expected \(2, 3\) float32"),
+        ({"weight": torch.zeros(2, 3)}, "the file has no 'bias'"),
+        (nn.Sequential(nn.Linear(3, 2)).state_dict(), "the file has no 'weight'"),
+        ({**nn.Linear(3, 2).state_dict(), "gaze": torch.zeros(1)}, "the file has 'gaze', which is not known here"),
+        ({"weight": torch.zeros(2, 3), "bias": torch.tensor([0.0, float("nan")])}, "bias of the file has values that"),
+        ({"weight": torch.zeros(2, 3), "bias": [0.0, 0.0]}, "bias of the file is no plain tensor"),
+        ({"weight": torch.zeros(2, 3), "bias": torch.zeros(2, dtype=torch.int64)}, r"\(2,\) int64, expected"),
+        ({"weight": torch.zeros(2, 3), "bias": torch.zeros(2, device="meta")}, "bias of the file is no plain tensor"),
+        ("resnet50", "the file is of type str"),
     ],
-    ids=["shape", "missing", "names", "text"],
+    ids=["shape", "missing", "names", "unknown", "NaN", "list", "dtype", "meta", "text"],
 )
 def test_a_model_that_does_not_fit(state, problem):
     model = nn.Linear(3, 2)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(DataError, match=f"the checkpoint runs/a.pth does not fit this config's model: .*{problem}"):
         load_model_state(model, state, "runs/a.pth")
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
 
 
-def test_the_model_takes_the_whole_state():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_the_model_takes_the_whole_state(dtype):
     source, model = nn.Linear(3, 2), nn.Linear(3, 2)
-    load_model_state(model, source.state_dict(), "a.pth")
-    assert torch.equal(model.weight, source.weight)
-    assert torch.equal(model.bias, source.bias)
+    load_model_state(model, {key: value.to(dtype) for key, value in source.state_dict().items()}, "a.pth")
+    assert torch.equal(model.weight, source.weight.to(dtype).float())
+    assert torch.equal(model.bias, source.bias.to(dtype).float())
 
 
 def test_the_newest_whole_checkpoint_is_found(tmp_path):

@@ -20,6 +20,7 @@ import yaml
 from PIL import Image
 
 from REZSL.config import get_defaults, load_config
+from REZSL.engine import Trainer
 from REZSL.evaluation import Predictions, evaluate, evaluate_gzsl
 
 BASE = {
@@ -422,8 +423,8 @@ ERRORS = {  # overrides, what else is wrong, what the line names
     ),
     "groups": ("MODEL.META_ARCHITECTURE GEMNet MODEL.LOSS.LAMBDA2 1", None, "DATASETS.ATTRIBUTE_GROUPS"),
     "test transform": ("TEST.DATA_AUG resize", None, "TEST.DATA_AUG"),
-    "diverging": ("SOLVER.BASE_LR 1e38 DATALOADER.N_BATCH 3", None, "not finite"),
-    "diverging in the last step": ("SOLVER.BASE_LR 1e38 DATALOADER.N_BATCH 1", None, "finite"),
+    "diverging": ("SOLVER.BASE_LR 1000 SOLVER.WEIGHT_DECAY 100 DATALOADER.N_BATCH 9", None, "not finite"),
+    "diverging in the last step": ("SOLVER.BASE_LR 1000 SOLVER.WEIGHT_DECAY 100 DATALOADER.N_BATCH 8", None, "finite"),
 }
 
 
@@ -548,7 +549,7 @@ def test_seeds_interrupted_anywhere_give_the_same_table(run, tmp_path, monkeypat
     options = "SOLVER.MAX_EPOCH 2", "--seeds", "1", "2", "3"
     assert run("whole", *options) == 0
     part, name = {
-        "train": (train.Trainer, "_train_epoch"),
+        "train": (Trainer, "_train_epoch"),
         "evaluate": (train, "evaluate"),
         "write_json": (train, "write_json"),
     }[moment]
@@ -686,7 +687,7 @@ def test_validation_trains_on_images_too(run, tmp_path):
 @pytest.mark.usefixtures("without_figures")
 def test_a_half_done_validation_is_never_overwritten(run, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(train.Trainer, "_save_last", raises_interrupt)
+        patch.setattr(Trainer, "_save_last", raises_interrupt)
         assert run("run", "", *VAL) == 130
     before = contents(tmp_path / "run")
     assert run("run", "", *VAL) == 1
@@ -704,7 +705,7 @@ def raises_interrupt(*arguments):
 def test_interrupted_seeds_start_the_validation_again(run, tmp_path, monkeypatch, call):
     options = "SOLVER.MAX_EPOCH 2", *VAL, "--seeds", "1", "2"
     assert run("whole", *options) == 0
-    original, calls = train.Trainer._save_last, []
+    original, calls = Trainer._save_last, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -713,7 +714,7 @@ def test_interrupted_seeds_start_the_validation_again(run, tmp_path, monkeypatch
         return original(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.Trainer, "_save_last", interrupted)
+        patch.setattr(Trainer, "_save_last", interrupted)
         assert run("parts", *options) == 130
     assert run("parts", *options) == 0
     for path in ("seeds.csv", "seed_1/val/metrics.jsonl", "seed_1/results.json"):
@@ -733,7 +734,7 @@ def test_the_run_of_a_validation_is_evaluated_again_without_its_row(run, tmp_pat
 
 def interrupt_step(monkeypatch, call):
     """Asks the process to stop, as a batch system would, during the ``call``-th training step from now."""
-    original, calls = train.Trainer._train_batch, []
+    original, calls = Trainer._train_batch, []
 
     def step(*arguments):
         calls.append(1)
@@ -741,7 +742,7 @@ def interrupt_step(monkeypatch, call):
             signal.raise_signal(signal.SIGTERM)
         return original(*arguments)
 
-    monkeypatch.setattr(train.Trainer, "_train_batch", step)
+    monkeypatch.setattr(Trainer, "_train_batch", step)
 
 
 LONGER = "SOLVER.MAX_EPOCH 3 DATALOADER.N_BATCH 4 SOLVER.SCHEDULE cosine SOLVER.OPTIMIZER adamw"
