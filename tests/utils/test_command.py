@@ -85,5 +85,5 @@ def test_stopping_by_hand(capsys):
 @pytest.mark.parametrize("word", ["017", "\u0663", "\u00b2", "-1", "1_0", "9" * 30])
 def test_seeds_are_plain_whole_numbers(word):
     assert leading_seeds(["0", "17", "KEY", word]) == ([0, 17], ["KEY", word])
-    with pytest.raises(ConfigError, match="--seeds .*: expected whole numbers >= 0"):
+    with pytest.raises(ConfigError, match=r"--seeds .*: expected whole numbers >= 0"):
         leading_seeds([word])
