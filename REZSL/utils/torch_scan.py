@@ -135,6 +135,13 @@ class _Nothing:
         return f"a {type(self).__module__}.{type(self).__qualname__} that is not read"
 
 
+class _Items:
+    """Stands for another program's kind of dict; torch fills no other than its own two."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> OrderedDict:
+        return OrderedDict()
+
+
 class _Tuple(tuple):
     """One that is not nested deeply: to hash another, as a key or in a set, can end the process."""
 
@@ -185,4 +192,7 @@ class _Scan(pickle._Unpickler):  # the one in Python: that in C takes memory by 
     def stand_ins(self) -> list[Any]:
         """What ``torch.load`` is to take for the harmless objects that came up."""
         harmless = [cls for (module, _), cls in self.classes.items() if module.split(".")[0] in EMPTIED]
-        return [(OrderedDict, f"{c.__module__}.{c.__qualname__}") if c.has_items else c for c in harmless]
+        return [
+            type(cls.__qualname__, (_Items,), {"__module__": cls.__module__}) if cls.has_items else cls
+            for cls in harmless
+        ]
