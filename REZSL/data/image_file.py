@@ -45,7 +45,7 @@ class ImageReader:
     Args:
         upright: turn an image as its EXIF orientation says (Pillow itself always turns a TIFF).
         scaled: decode a JPEG at 1/2, 1/4 or 1/8 of its size where its short side stays ``MARGIN`` times as long as what
-            it will be resized to: quicker, and as good as the same.
+            it will be resized to: quicker, and the same but for rounding.
     """
 
     upright: bool = True

@@ -341,3 +341,18 @@ def test_a_file_without_image_files_is_sent_to_features_only_where_it_has_some(t
     advice = "set DATASETS.INPUT features" if features else "take a file that does"
     with pytest.raises(DataError, match=rf"res101\.mat lists no image_files: {advice}"):
         build_data(config(tiny.write()))
+
+
+@pytest.mark.parametrize("cache", ["none", "ram"])
+def test_an_image_that_is_a_program_in_disguise_starts_none(tiny, fake_gs, cache):
+    """Neither check, doctor, cache nor loading opens an EPS file, for which Pillow starts Ghostscript."""
+    tiny.write().write_images()
+    bad = tiny.image_root / "TINY_200" / tiny.tails[8]
+    Image.new("RGB", (8, 8)).save(bad, "EPS")
+    said = f"{re.escape(str(bad))}.*it is none of JPEG, PNG"
+    with pytest.raises(DataError, match=said):
+        build_data(config(tiny))
+    with pytest.raises(DataError, match=said):
+        list(build_data(config(tiny, f"DATASETS.CHECK_IMAGES False DATALOADER.CACHE {cache}")).test_loader)
+    assert [f.message for f in check_data(config(tiny)) if f.level == "error" and str(bad) in f.message]
+    assert not fake_gs.exists()

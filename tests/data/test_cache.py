@@ -339,6 +339,13 @@ def test_how_images_are_read_is_part_of_every_key(photos, tmp_path):
     assert len(paths) == len(stamps) == 4
 
 
+def test_no_image_is_kept_larger_than_its_file_has_it(photos, tmp_path):
+    """However large the inputs are to be: nothing is enlarged before it is fetched."""
+    cache = open_image_cache([(photos, build_transform("resize_random_crop", 20_000))], "ram", tmp_path, "NAME", 1e12)
+    sizes = [Image.open(path).size for path in photos]
+    assert cache.size == sum(16 + 3 * width * height for width, height in sizes)
+
+
 def test_images_without_a_place_are_read_each_time(photos, tmp_path):
     transform = build_transform("resize_crop", 28)
     cache = open_image_cache([(photos, transform)], "disk", tmp_path / "cache", "NAME", 6 * 16 + 9000)

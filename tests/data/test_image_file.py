@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import EpsImagePlugin, Image, ImageFile
+from PIL import Image, ImageFile
 from stand_ins import REPOSITORY
 
 from REZSL.data import build_transform
@@ -61,24 +61,19 @@ def png(values, colour_type, depth=16, before=b"", after=b""):
 
 def tiff(data, width, height, bits, order="<", black=1, sample_format=1, channels=1):
     """One strip of ``data``; ``black`` 0: the largest value is black; 2: colours."""
-    tags = {256: width, 257: height, 259: 1, 262: black, 277: channels, 278: height, 279: len(data)}
-    shorts = {258: [bits] * channels, 339: [sample_format] * channels}
-    position = 8 + 2 + 12 * (len(tags) + len(shorts) + 1) + 4
-    extra, entries = b"", {}
-    for tag, values in shorts.items():
-        text = struct.pack(f"{order}{channels}H", *values)
-        if channels == 1:
-            entries[tag] = struct.pack(f"{order}HHI", tag, 3, 1) + text.ljust(4, b"\0")
+    after = 8 + 2 + 12 * 10 + 4  # header, number of entries, entries, no further image
+    long = b"".join(struct.pack(f"{order}{channels}H", *[value] * channels) for value in (bits, sample_format))
+    entries = {256: width, 257: height, 258: bits, 259: 1, 262: black, 273: after + len(long)}
+    entries |= {277: channels, 278: height, 279: len(data), 339: sample_format}
+    directory = b""
+    for tag, value in entries.items():
+        if tag in (258, 339) and channels > 2:  # a value for each channel, which lie behind
+            place = after + (len(long) // 2 if tag == 339 else 0)
+            directory += struct.pack(f"{order}HHII", tag, 3, channels, place)
         else:
-            entries[tag] = struct.pack(f"{order}HHII", tag, 3, channels, position + len(extra))
-            extra += text
-    for tag, value in (tags | {273: position + len(extra)}).items():
-        entries[tag] = struct.pack(f"{order}HHII", tag, 4, 1, value)
-    for tag, kind in ((tag, 4) for tag in tags):
-        entries.setdefault(tag, struct.pack(f"{order}HHII", tag, kind, 1, tags[tag]))
-    directory = b"".join(entries[tag] for tag in sorted(entries))
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
-    return head + struct.pack(f"{order}H", len(entries)) + directory + bytes(4) + extra + data
+            directory += struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
+    return head + directory + bytes(4) + long + data
 
 
 RAMP = np.linspace(0, 65535, 12 * 20).round().astype(np.uint32).reshape(12, 20)
@@ -93,6 +88,8 @@ def packed_12_bits():
 DEEP = {  # (file, what it shows)
     "grey.png": (png(RAMP, 0), RAMP >> 8),
     "colours.png": (png(COLOURS, 2), COLOURS >> 8),
+    "opaque.png": (png(np.dstack([COLOURS, np.full_like(RAMP, 65535)]), 6), COLOURS >> 8),
+    "clear.png": (png(np.dstack([RAMP, 65535 * (RAMP < 9999)]), 4), np.where(RAMP < 9999, RAMP >> 8, 255)),
     "grey.pgm": (b"P5 20 12 65535\n" + RAMP.astype(">u2").tobytes(), RAMP >> 8),
     "little.tif": (tiff(RAMP.astype("<u2").tobytes(), 20, 12, 16), RAMP >> 8),
     "big.tif": (tiff(RAMP.astype(">u2").tobytes(), 20, 12, 16, ">"), RAMP >> 8),
@@ -298,24 +295,17 @@ def test_scaled_decoding_leaves_the_features_as_they_are(shared_data):
 # ---- what is refused
 
 
-def test_no_file_starts_a_program(tmp_path, monkeypatch):
+def test_no_file_starts_a_program(tmp_path, fake_gs):
     """Pillow runs Ghostscript on an EPS file, whatever its name."""
-    started = tmp_path / "started"
-    gs = tmp_path / "bin" / "gs"
-    gs.parent.mkdir()
-    gs.write_text(f"#!/bin/sh\necho \"$@\" >> '{started}'\nexit 1\n")
-    gs.chmod(0o755)
-    monkeypatch.setenv("PATH", str(gs.parent), prepend=":")
-    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None, raising=False)  # what it remembers
     path = tmp_path / "image.jpg"
     noise(0).save(path, "EPS")
     refused(path, FORMATS)
     with pytest.raises(DataError, match=FORMATS):
         ImageReader().shape(path)
-    assert not started.exists()
+    assert not fake_gs.exists()
     with pytest.raises(Exception):  # noqa: B017
         Image.open(path).load()
-    assert started.exists()  # so it would have been seen
+    assert fake_gs.exists()  # so it would have been seen
 
 
 @pytest.mark.parametrize("suffix", ["ico", "tga", "pcx", "sgi", "dds"])

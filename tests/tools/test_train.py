@@ -921,7 +921,7 @@ def test_augmentation_that_kept_tokens_cannot_show_is_reported(run, tmp_path, ca
     assert run("small", f"{small} SOLVER.DATA_AUG resize_only", inputs=IMAGES) == 0
     assert "more than DATALOADER.CACHE_GB: every image passes the backbone every time" in capsys.readouterr().out
     assert run("refused", f"{small} DATALOADER.TOKENS always", inputs=IMAGES) == 1
-    assert "DATALOADER.TOKENS is always, but tokens of 42 images take 0.0 GB, more than" in capsys.readouterr().err
+    assert "DATALOADER.TOKENS is always, but tokens of 42 images take 0.1 MB, more than" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("without_figures")
