@@ -117,12 +117,17 @@ def _scan_old(file: BinaryIO, path: Path) -> list[Any]:
 class _Nothing:
     """Stands for an object of another program: takes whatever a pickle does with it, and keeps nothing."""
 
+    has_items = False  # whether it is filled as a dict is
+
     def __new__(cls, *args: Any, **kwargs: Any) -> "_Nothing":
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
-    def __setstate__(self, state: Any) -> None: ...
+    def __setstate__(self, state: Any) -> None:
+        is_dict = type(self).has_items or type(self).__qualname__ == "OrderedDict"
+        if is_dict and isinstance(state, dict) and state.keys() & set(dir(OrderedDict)):
+            raise ValueError("it has a dict that is to behave as none")
 
     def __setitem__(self, key: Any, value: Any) -> None:
         type(self).has_items = True
@@ -177,7 +182,7 @@ class _Scan(pickle._Unpickler):  # the one in Python: that in C takes memory by 
 
     def find_class(self, module: str, name: str) -> type:
         if (module, name) not in self.classes:
-            self.classes[module, name] = type(name, (_Nothing,), {"__module__": module, "has_items": False})
+            self.classes[module, name] = type(name, (_Nothing,), {"__module__": module})
         return self.classes[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
