@@ -7,7 +7,6 @@ torchrun --nproc_per_node=2 tools/train.py --config-file config/AttentionNet/dem
 """
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Collection, Sequence
@@ -33,7 +32,16 @@ from REZSL.engine import (
 )
 from REZSL.evaluation import Predictions, Results, bootstrap_intervals, evaluate
 from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling, under_our_names
-from REZSL.report import draw_run, format_results, read_results, seeds_table, tracking, write_json
+from REZSL.report import (
+    draw_run,
+    format_results,
+    maxima_over_epochs,
+    read_choice,
+    read_results,
+    seeds_table,
+    tracking,
+    write_json,
+)
 from REZSL.solver import build_solver
 from REZSL.utils.command import leading_seeds, run_command
 from REZSL.utils.device import allow_tf32, check_precision, resolve_device
@@ -169,7 +177,7 @@ class Choice(NamedTuple):
 def _choose(cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device) -> Choice:
     """Trains on the training classes and chooses epoch and gamma on the validation classes: no test image is read."""
     if folder.choice.exists():
-        return Choice(**json.loads(folder.choice.read_text(encoding="utf-8")))
+        return Choice(*(read_choice(folder.choice)[name] for name in Choice._fields))
     log.info("validation: epoch by %s, gamma by H", cfg.TEST.VAL_METRIC)
     folder.path.mkdir(exist_ok=True)
     data = build_validation_data(cfg, data.split)
@@ -181,7 +189,8 @@ def _choose(cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device) -
     if is_main():
         draw_run(folder.figures, folder.history, selected.results, f"{_label(cfg)} on validation classes")
         write_json(folder.choice, choice._asdict())
-    chosen = "" if choice.gamma is None else f" and gamma {choice.gamma:.3f} (H {100 * choice.H:.1f} there)"
+    chosen = "" if choice.gamma is None else f" and gamma {choice.gamma:.3f}"
+    chosen += "" if choice.H is None else f" (H of the validation classes {100 * choice.H:.1f})"
     log.info("validation chose epoch %d%s", choice.epoch, chosen)
     return choice
 
@@ -295,10 +304,12 @@ def _report(cfg: CfgNode, folder: RunFolder, selected: Selected, choice: Choice 
     if cfg.TEST.SELECT == "oracle":
         content["select_uses_test_labels"] = True
         log.warning("TEST.SELECT oracle: the epoch was picked on the test classes, as published papers do")
+        if maxima := maxima_over_epochs(folder.history):
+            content["maxima_over_epochs"] = maxima
     intervals = bootstrap_intervals(selected.predictions, results)
     title = f"{label} on {cfg.DATASETS.NAME}, seed {cfg.SEED}, epoch {selected.epoch}"
     draw_run(folder.figures, folder.history, results, title)
-    log.info("\n%s\n%s", title, format_results(results, intervals))
+    log.info("\n%s\n%s", title, format_results(results, intervals, content.get("maxima_over_epochs")))
     if choice:
         content["validation"] = {**choice._asdict(), "metric": cfg.TEST.VAL_METRIC}
     if choice and results.gzsl:

@@ -293,9 +293,8 @@ class Trainer:
         text = f"epoch {line['epoch']:>{len(str(self.epochs))}}/{self.epochs}  lr {line['lr']:.2e}"
         text += f"  loss {line['loss']:.4f} ({', '.join(terms)})"
         if "T1" in line:
-            text += f"  T1 {100 * line['T1']:.1f}"
-            if line["gzsl"]:
-                zero, oracle = (100 * line["gzsl"][row]["H"] for row in ("gamma=0", "oracle"))
-                text += f"  H {zero:.1f} (gamma=0) {oracle:.1f} (oracle)"
+            rows = {row: line["gzsl"][row]["H"] for row in ("val", "gamma=0", "oracle") if row in line["gzsl"]}
+            harmonic = " ".join(f"{100 * h:.1f} ({row})" for row, h in rows.items())
+            text += f"  T1 {100 * line['T1']:.1f}" + (f"  H {harmonic}" if rows else "")
         seconds = train_seconds, 100 * self.waited / train_seconds, eval_seconds
         log.info("%s  %.2f s (%.0f %% waiting for data) + %.2f s", text, *seconds)

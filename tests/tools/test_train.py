@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -154,7 +155,15 @@ def test_the_oracle_epoch_says_so(run, tmp_path, capsys, without_figures):
     assert content["epoch"] == 1 + best.index(max(best))
     assert content["gzsl"]["oracle"]["H"] == max(best)
     assert content["select_uses_test_labels"] is True
-    assert "picked on the test classes" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "picked on the test classes" in said.err
+    for name in ("T1", "AUSUC"):
+        values = [line[name] for line in read_metrics(tmp_path / "run")]
+        highest = {"value": max(values), "epoch": 1 + values.index(max(values))}
+        assert content["maxima_over_epochs"][name] == highest
+        assert re.search(
+            rf"maxima over epochs, .*{name} {100 * max(values):.1f} \(epoch {highest['epoch']}\)", said.out
+        )
 
 
 def test_same_seed_same_metrics_whatever_the_workers(run, tmp_path, without_figures):
@@ -619,13 +628,15 @@ def test_validation_chooses_and_the_test_is_made_once(run, tmp_path, capsys, met
     }
     assert results["epoch"] == epoch
     assert results["protocol"] == "val"
-    assert list(results["gzsl"]) == ["gamma=0", "fixed", "val", "oracle"]
+    assert list(results["gzsl"]) == ["val", "gamma=0", "fixed", "oracle"]
     assert val["gamma"] == best["gamma"]
     assert "uses_test_labels" not in val
 
     tested = ["T1" in line for line in read_metrics(folder)]
     assert tested == [False] * (epoch - 1) + [True]
-    assert f"validation chose epoch {epoch} and gamma {best['gamma']:.3f}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"validation chose epoch {epoch} and gamma {best['gamma']:.3f}" in said
+    assert re.search(rf"H {100 * val['H']:.1f} \(val\) [\d.]+ \(gamma=0\) {100 * oracle['H']:.1f} \(oracle\)", said)
     assert (folder / "val" / "figures" / "training.png").exists()
 
 
