@@ -61,7 +61,8 @@ def named_as(network: nn.Module, state: dict[str, Tensor], source: str) -> dict[
 
 
 def _rank(prefix: str) -> int:
-    return next((n for n, word in enumerate(PREFERRED) if word in prefix), len(PREFERRED))
+    words = f"_{prefix.replace('.', '_')}"
+    return next((n for n, word in enumerate(PREFERRED) if f"_{word}_" in words), len(PREFERRED))
 
 
 def load_weights(
@@ -82,10 +83,8 @@ def load_weights(
     """
     state = {key: value for key, value in state.items() if not key.startswith(ignore)}
     wanted = {key: value for key, value in network.state_dict().items() if not key.startswith(ignore)}
-    counters = {
-        key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")
-    }  # old files lack them
-    if problem := misfit(wanted, {**counters, **state}):
+    counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
+    if problem := misfit(wanted, {**counters, **state}):  # old files have no counters
         raise DataError(f"{KEY}: {source} {problem}: {_advice(state, kind, name)}")
     try:
         network.load_state_dict(state, strict=False)

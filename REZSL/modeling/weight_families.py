@@ -66,7 +66,7 @@ def _timm_vit(first: tuple[int, ...], kind: str = "224") -> str:
 
 
 def _vit_of_timm(state: State, first: tuple[int, ...]) -> Found:
-    what = f"a ViT in timm's names, {first[0]} wide with patches of {first[-1]}"
+    what = f"a ViT in the names of timm, DINO and MAE, {first[0]} wide with patches of {first[-1]}"
     if _has(state, "fc_norm.") and "norm.weight" not in state:
         return f"{what}, tuned with mean pooling (MAE's global pool: fc_norm, no norm): take one that is not", None
     return what, ("timm", _timm_vit(first, "dinov2" if _has(state, "ls1.gamma") else "224"))

@@ -117,12 +117,17 @@ def _scan_old(file: BinaryIO, path: Path) -> list[Any]:
 class _Nothing:
     """Stands for an object of another program: takes whatever a pickle does with it, and keeps nothing."""
 
+    has_items = False  # whether it is filled as a dict is
+
     def __new__(cls, *args: Any, **kwargs: Any) -> "_Nothing":
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
-    def __setstate__(self, state: Any) -> None: ...
+    def __setstate__(self, state: Any) -> None:
+        is_dict = type(self).has_items or type(self).__qualname__ == "OrderedDict"
+        if is_dict and isinstance(state, dict) and state.keys() & set(dir(OrderedDict)):
+            raise ValueError("it has a dict that is to behave as none")
 
     def __setitem__(self, key: Any, value: Any) -> None:
         type(self).has_items = True
@@ -133,6 +138,13 @@ class _Nothing:
 
     def __repr__(self) -> str:
         return f"a {type(self).__module__}.{type(self).__qualname__} that is not read"
+
+
+class _Items:
+    """Stands for another program's kind of dict; torch fills no other than its own two."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> OrderedDict:
+        return OrderedDict()
 
 
 class _Tuple(tuple):
@@ -170,7 +182,7 @@ class _Scan(pickle._Unpickler):  # the one in Python: that in C takes memory by 
 
     def find_class(self, module: str, name: str) -> type:
         if (module, name) not in self.classes:
-            self.classes[module, name] = type(name, (_Nothing,), {"__module__": module, "has_items": False})
+            self.classes[module, name] = type(name, (_Nothing,), {"__module__": module})
         return self.classes[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
@@ -185,4 +197,7 @@ class _Scan(pickle._Unpickler):  # the one in Python: that in C takes memory by 
     def stand_ins(self) -> list[Any]:
         """What ``torch.load`` is to take for the harmless objects that came up."""
         harmless = [cls for (module, _), cls in self.classes.items() if module.split(".")[0] in EMPTIED]
-        return [(OrderedDict, f"{c.__module__}.{c.__qualname__}") if c.has_items else c for c in harmless]
+        return [
+            type(cls.__qualname__, (_Items,), {"__module__": cls.__module__}) if cls.has_items else cls
+            for cls in harmless
+        ]

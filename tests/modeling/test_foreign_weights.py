@@ -207,6 +207,14 @@ def test_a_vit_out_of_self_supervised_training(save, lines, content, told):
         assert any(words in line for line in lines()), lines()
 
 
+def test_a_prefix_that_only_looks_like_an_averaged_one_is_not_preferred():
+    network = nn.Linear(2, 2)
+    state = under("first.", state_of(network, 0.1)) | under("semantic.", state_of(network, 0.2))
+    assert named_as(network, state, "a")["bias"][0] == pytest.approx(0.1)
+    state |= under("model_ema.", state_of(network, 0.3))
+    assert named_as(network, state, "a")["bias"][0] == pytest.approx(0.3)
+
+
 def test_the_names_decide_where_prefixes_nest():
     """``norm.weight`` is a name of its own and the end of others: most names decide."""
     network = nn.ModuleDict({"norm": nn.LayerNorm(2), "block": nn.ModuleDict({"norm": nn.LayerNorm(2)})})
@@ -241,7 +249,7 @@ def test_a_safetensors_file_is_weights_too(tmp_path):
             "vit",
             "",
             lambda: of_timm(),
-            f"it holds a ViT in timm's names, 192 wide with patches of 16: set MODEL.BACKBONE.TYPE timm and NAME {VIT}",
+            f"timm, DINO and MAE, 192 wide with patches of 16: set MODEL.BACKBONE.TYPE timm and NAME {VIT}",
         ),
         ("resnet", "resnet18", lambda: under("module.", of_timm()), f"set MODEL.BACKBONE.TYPE timm and NAME {VIT}"),
         ("timm", "vit_small_patch16_224", lambda: of_timm(), f"set MODEL.BACKBONE.NAME {VIT}"),
@@ -309,7 +317,7 @@ def test_a_safetensors_file_is_weights_too(tmp_path):
             "timm",
             VIT,
             lambda: renamed(of_timm(), ("blocks.11", "blocks.12")),
-            "another model? It looks like a ViT in timm's",
+            "another model? It looks like a ViT in the names of timm",
         ),
         ("resnet", "resnet18", lambda: {f"layer{n}.w": torch.ones(1) for n in range(2000)}, "another model?"),
     ],

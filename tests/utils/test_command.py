@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from REZSL.utils.command import run_command
+from REZSL.utils.command import leading_seeds, run_command
 from REZSL.utils.errors import ConfigError, DataError, RunError, SeveralErrors, first_line, raise_all
 
 log = logging.getLogger("REZSL.anything")
@@ -80,3 +80,10 @@ def test_a_mistake_in_the_code_passes_through():
 def test_stopping_by_hand(capsys):
     assert run_command(raises(KeyboardInterrupt()), stopped="stopped; files stay") == 130
     assert capsys.readouterr().err == "stopped; files stay\n"
+
+
+@pytest.mark.parametrize("word", ["017", "\u0663", "\u00b2", "-1", "1_0", "9" * 30])
+def test_seeds_are_plain_whole_numbers(word):
+    assert leading_seeds(["0", "17", "KEY", word]) == ([0, 17], ["KEY", word])
+    with pytest.raises(ConfigError, match=r"--seeds .*: expected whole numbers >= 0"):
+        leading_seeds([word])

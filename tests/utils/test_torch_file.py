@@ -8,6 +8,7 @@ import pickle
 import struct
 import types
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -149,6 +150,17 @@ def test_code_in_a_file_is_never_run(save, tmp_path, payload):
     path = save({"state_dict": STATE, "args": argparse.Namespace(a=payload(executed))})
     assert "cannot be read" in refusal(path)
     assert not executed.exists()
+
+
+@pytest.mark.parametrize("kind", [OrderedDict, CfgNode])
+def test_a_dict_that_a_file_changes_is_refused(save, kind):
+    beside = kind({"a": 1})
+    beside.__dict__["_metadata"] = {"version": 1}  # as state_dicts have it
+    assert read_torch_file(save({"model": STATE, "beside": beside}))["beside"]["a"] == 1
+    beside.__dict__["get"] = 5
+    assert (
+        refusal(save({"model": STATE, "beside": beside})) == "cannot be read: it has a dict that is to behave as none"
+    )
 
 
 def test_a_whole_network_is_told_by_its_class(save):
