@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from REZSL.report import write_page
+from REZSL.report import read_sound_runs, write_page
 from REZSL.utils.command import run_command
-from REZSL.utils.errors import ConfigError
+from REZSL.utils.errors import ConfigError, raise_all
 
 log = logging.getLogger("REZSL.report")
 
@@ -30,12 +30,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def report(runs: Sequence[str], output: str | None = None) -> None:
-    """Writes the page about the folders ``runs`` to ``output``, by default ``report.html`` in the first."""
+    """Writes the page about the folders ``runs`` to ``output``, by default ``report.html`` in the first.
+
+    Raises:
+        DataError: runs that cannot be read; the page, about the others, is there.
+    """
     path = Path(output or Path(runs[0]) / "report.html")
     if path.suffix not in (".html", ".htm"):
         raise ConfigError(f"--output is {output}, expected a name that ends in .html")
-    write_page(path, runs)
+    sound, errors = read_sound_runs(runs)
+    write_page(path, sound)
     log.info("the page is %s", path)
+    raise_all(errors)
 
 
 if __name__ == "__main__":

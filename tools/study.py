@@ -9,7 +9,6 @@ tools/analyze.py, over all classes.
 """
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from train import run_seeds
 from REZSL.config import load_config
 from REZSL.evaluation import Predictions, error_table, summarise, t_interval
 from REZSL.evaluation.analysis import ERROR_KINDS
-from REZSL.report import Table, figures_of
+from REZSL.report import Table, figures_of, read_history
 from REZSL.utils.command import leading_seeds, run_command
 
 log = logging.getLogger("REZSL.study")
@@ -37,7 +36,8 @@ ARMS = {
 }
 FIGURES = {  # name in the table, with the kind of error: (field, factor, digits)
     "T1": ("T1", 100, 1),
-    "H": ("oracle H", 100, 1),
+    "val H": ("val H", 100, 1),  # under TEST.PROTOCOL val
+    "oracle H": ("oracle H", 100, 1),  # under test
     "AUSUC": ("AUSUC", 100, 1),
     "{} error, mean x1e3": ("error_mean", 1e3, 2),
     "{} error, std x1e3": ("error_std", 1e3, 2),
@@ -63,7 +63,8 @@ def study(args: argparse.Namespace) -> None:
     """Trains what is missing and writes ``study.txt``, ``.csv`` and ``.md`` to OUTPUT_DIR."""
     seeds, overrides = leading_seeds(args.seeds)
     overrides += args.overrides
-    output = Path(load_config(args.config_file, overrides).OUTPUT_DIR)
+    cfg = load_config(args.config_file, overrides)
+    output, names = Path(cfg.OUTPUT_DIR), figure_names(cfg.TEST.PROTOCOL)
     rows = []
     for lambda1 in args.lambda1:
         first = None
@@ -74,28 +75,35 @@ def study(args: argparse.Namespace) -> None:
             folders = [folder / f"seed_{seed}" for seed in seeds]
             runs = [_measures(*run, args.error) for run in zip(folders, results, strict=True)]
             first = first or runs
-            rows.append([f"{lambda1:g}", arm, *(_cell(name, runs, first) for name in FIGURES)])
-    table = Table(["LAMBDA1", "arm", *headings(args.error)], rows)
+            rows.append([f"{lambda1:g}", arm, *(_cell(name, runs, first) for name in names)])
+    table = Table(["LAMBDA1", "arm", *headings(cfg.TEST.PROTOCOL, args.error)], rows)
     table.save(output / "study")
     log.info("\n%s\n\n%d seeds; mean ± 95 %% t-interval; in brackets the", table.text(), len(seeds))
     log.info("paired difference from %s, which the seeds show where it is starred", args.arms[0])
 
 
-def headings(error: str) -> list[str]:
-    """What heads the columns of ``FIGURES`` where errors are of the kind ``error``."""
-    return [name.format(error) for name in FIGURES]
+def figure_names(protocol: str) -> list[str]:
+    """Returns what the table tells under TEST.PROTOCOL ``val`` or ``test``: H of the row that it is for."""
+    other = {"val": "oracle H", "test": "val H"}[protocol]
+    return [name for name in FIGURES if name != other]
+
+
+def headings(protocol: str, error: str) -> list[str]:
+    """Returns what heads their columns, where errors are of the kind ``error``."""
+    return [name.format(error) for name in figure_names(protocol)]
 
 
 def _measures(folder: Path, results: dict, error: str) -> dict[str, float]:
     """The figures of one run: accuracies, imbalance over all classes, mean gradient share of the regression."""
     imbalance = summarise(error_table(Predictions.load(folder / "predictions.npz"), error))["all"]
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    share = fmean(line["gradient_share"]["regression"] for line in lines)
+    share = fmean(line["gradient_share"]["regression"] for line in read_history(folder))
     return {**figures_of(results), **vars(imbalance), "gradient_share": share}
 
 
 def _cell(name: str, runs: list[dict[str, float]], first: list[dict[str, float]]) -> str:
     field, factor, digits = FIGURES[name]
+    if any(field not in run for run in (*runs, *first)):  # of plain zero-shot learning there is T1 alone
+        return "-"
     values, base = (factor * np.array([run[field] for run in arm]) for arm in (runs, first))
     interval = t_interval(values)
     text = f"{interval.mean:.{digits}f} ± {interval.high - interval.mean:.{digits}f}"

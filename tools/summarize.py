@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from REZSL.report import comparison_tidy, comparison_wide, read_entry
+from REZSL.report import comparison_tidy, comparison_wide, read_entry, read_sound
 from REZSL.utils.command import run_command
-from REZSL.utils.errors import DataError
+from REZSL.utils.errors import DataError, raise_all
 from REZSL.utils.files import write_text
 
 log = logging.getLogger("REZSL.summarize")
@@ -31,9 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Logs the table of ``args.runs`` and writes it where ``args.output`` says."""
-    entries = [read_entry(folder) for folder in args.runs]
-    known = {row for entry in entries for row in entry.runs[0]["gzsl"]}
+    """Logs the table of ``args.runs`` and writes it where ``args.output`` says.
+
+    Raises:
+        DataError: runs that cannot be read; the others are in the table.
+    """
+    entries, errors = read_sound(read_entry, args.runs)
+    known = {row for entry in entries for row in entry.names}
     if unknown := [row for row in args.rows if row not in known]:
         raise DataError(f"no run has a row {unknown[0]}; they have {', '.join(sorted(known))}")
     table = comparison_wide(entries, args.rows)
@@ -43,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
         for suffix, text in {**forms, ".csv": comparison_tidy(entries, args.rows).csv().rstrip("\n")}.items():
             write_text(f"{Path(args.output)}{suffix}", text + "\n")
         log.info("\nalso in %s.txt, .md, .tex and .csv", args.output)
+    raise_all(errors)
 
 
 if __name__ == "__main__":

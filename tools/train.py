@@ -12,6 +12,7 @@ import sys
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from yacs.config import CfgNode
@@ -19,7 +20,6 @@ from yacs.config import CfgNode
 from REZSL.config import drift, flat, load_config
 from REZSL.data import Data, build_data, build_validation_data
 from REZSL.engine import (
-    Choice,
     RunFolder,
     Selected,
     build_trainer,
@@ -28,20 +28,29 @@ from REZSL.engine import (
     load_model_state,
     newest_checkpoint,
     predict_split,
-    read_choice,
     resume_from,
     with_tokens,
 )
 from REZSL.evaluation import Predictions, Results, bootstrap_intervals, evaluate
-from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling
-from REZSL.report import draw_run, format_results, read_results, seeds_table, tracking, write_json
+from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling, under_our_names
+from REZSL.report import (
+    draw_run,
+    format_results,
+    maxima_over_epochs,
+    read_choice,
+    read_results,
+    seeds_table,
+    tracking,
+    write_json,
+)
 from REZSL.solver import build_solver
 from REZSL.utils.command import leading_seeds, run_command
-from REZSL.utils.device import allow_tf32, resolve_device
+from REZSL.utils.device import allow_tf32, check_precision, resolve_device
 from REZSL.utils.distributed import barrier, finish, is_main, main_first, start, world_size
-from REZSL.utils.errors import ConfigError, RunError
+from REZSL.utils.errors import ConfigError, DataError, RunError
 from REZSL.utils.logging import setup_logging
 from REZSL.utils.seeding import seed_everything
+from REZSL.utils.torch_file import read_torch_file, unwrapped_state
 
 log = logging.getLogger("REZSL.train")
 
@@ -119,6 +128,7 @@ def run(cfg: CfgNode, eval_only: bool = False, resume: bool = False, accept_chan
     start(cfg.MODEL.DEVICE)
     device = resolve_device(cfg.MODEL.DEVICE)
     allow_tf32(cfg.TF32, device)
+    check_precision(getattr(torch, cfg.DTYPE), device)
     with ExitStack() as claimed:
         with main_first():
             folder = claim_folder(cfg, eval_only)
@@ -173,6 +183,18 @@ def _check_drift(cfg: CfgNode, folder: RunFolder, accept_changes: bool) -> dict[
     return changed
 
 
+class Choice(NamedTuple):
+    """What the validation classes chose: the epoch (1-based), gamma, and the AUSUC and H there.
+
+    Where no test image is of a seen class only the epoch is chosen, by T1.
+    """
+
+    epoch: int
+    gamma: float | None
+    AUSUC: float | None
+    H: float | None
+
+
 def _choose(cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device, again: bool) -> Choice:
     """Trains on the training classes and chooses epoch and gamma on the validation classes: no test image is read.
 
@@ -184,17 +206,24 @@ def _choose(cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device, a
         again: its length has changed since it chose.
     """
     if folder.choice.exists() and not again:
-        return read_choice(folder.choice)
+        try:
+            return Choice(*(read_choice(folder.choice)[name] for name in Choice._fields))
+        except DataError as error:
+            raise DataError(f"{error}: delete it, and --resume chooses again by the training beside it") from None
     log.info("validation: epoch by %s, gamma by H", cfg.TEST.VAL_METRIC)
     folder.path.mkdir(exist_ok=True)
     data = build_validation_data(cfg, data.split)
     selected = _train(cfg, data, folder, device, cfg.TEST.VAL_METRIC)
-    best = selected.results.gzsl["oracle"]  # of the validation classes, whose labels are there to choose by
-    choice = Choice(selected.epoch, best.gamma, selected.results.AUSUC, best.H)
+    choice = Choice(selected.epoch, None, None, None)
+    if selected.results.gzsl:
+        best = selected.results.gzsl["oracle"]  # of the validation classes, whose labels are there to choose by
+        choice = Choice(selected.epoch, best.gamma, selected.results.AUSUC, best.H)
     if is_main():
         draw_run(folder.figures, folder.history, selected.results, f"{_label(cfg)} on validation classes")
         write_json(folder.choice, choice._asdict())
-    log.info("validation chose epoch %d and gamma %.3f (H %.1f there)", choice.epoch, choice.gamma, 100 * choice.H)
+    chosen = "" if choice.gamma is None else f" and gamma {choice.gamma:.3f}"
+    chosen += "" if choice.H is None else f" (H of the validation classes {100 * choice.H:.1f})"
+    log.info("validation chose epoch %d%s", choice.epoch, chosen)
     return choice
 
 
@@ -260,10 +289,18 @@ def _build_model(cfg: CfgNode, data: Data, device: torch.device) -> tuple[ZSLMod
         if device.type != "cuda":
             raise ConfigError("MODEL.SYNC_BN is True, but torch synchronises batch norm on CUDA devices only")
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    start = load_checkpoint(cfg.MODEL.WEIGHT) if cfg.MODEL.WEIGHT else None
+    start = _read_start(cfg.MODEL.WEIGHT, model) if cfg.MODEL.WEIGHT else None
     if start:
         load_model_state(model, start["model"], cfg.MODEL.WEIGHT)
     return model, criterion, start
+
+
+def _read_start(path: str, model: ZSLModel) -> dict:
+    """The checkpoint of a run; of weights alone, ours or the published code's, as much of one as they are."""
+    content = read_torch_file(path)
+    if isinstance(content, dict) and {"model", "epoch"} <= content.keys():
+        return load_checkpoint(path)
+    return {"model": under_our_names(unwrapped_state(content, path), model, path)}
 
 
 def _label(cfg: CfgNode) -> str:
@@ -278,15 +315,19 @@ def _report(cfg: CfgNode, folder: RunFolder, selected: Selected, choice: Choice 
     if cfg.TEST.SELECT == "oracle":
         content["select_uses_test_labels"] = True
         log.warning("TEST.SELECT oracle: the epoch was picked on the test classes, as published papers do")
+        if maxima := maxima_over_epochs(folder.history):
+            content["maxima_over_epochs"] = maxima
     intervals = bootstrap_intervals(selected.predictions, results)
     title = f"{label} on {cfg.DATASETS.NAME}, seed {cfg.SEED}, epoch {selected.epoch}"
     draw_run(folder.figures, folder.history, results, title)
-    log.info("\n%s\n%s", title, format_results(results, intervals))
+    log.info("\n%s\n%s", title, format_results(results, intervals, content.get("maxima_over_epochs")))
     if choice:
+        content["validation"] = {**choice._asdict(), "metric": cfg.TEST.VAL_METRIC}
+    if choice and results.gzsl:
         moved = {
             name: getattr(results.gzsl["oracle"], name) - getattr(results.gzsl["val"], name) for name in ("gamma", "H")
         }
-        content["validation"] = {**choice._asdict(), "metric": cfg.TEST.VAL_METRIC, "moved": moved}
+        content["validation"]["moved"] = moved
         log.info("from val to oracle gamma moves by %+.3f and H by %+.1f", moved["gamma"], 100 * moved["H"])
     content |= results.as_dict()
     content["intervals"] = {name: list(ends) for name, ends in intervals.items()}

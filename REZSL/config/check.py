@@ -74,6 +74,12 @@ def _check_model(cfg: CfgNode, fail: Callable[..., None]) -> None:
     if cfg.MODEL.BACKBONE.TYPE == "timm" and not cfg.MODEL.BACKBONE.NAME:
         problem = "but MODEL.BACKBONE.TYPE is timm: give the timm model's name"
         fail("MODEL.BACKBONE.NAME", problem, "MODEL.BACKBONE.TYPE")
+    for key in ("MEAN", "STD"):
+        values = cfg.MODEL.BACKBONE[key]
+        if values and cfg.DATASETS.INPUT == "features":
+            fail(f"MODEL.BACKBONE.{key}", "but DATASETS.INPUT is features, which have no pixels", "DATASETS.INPUT")
+        if values and not (len(values) == 3 and all(_is_share(value, key == "MEAN") for value in values)):
+            fail(f"MODEL.BACKBONE.{key}", f"expected [] or three numbers from 0{' (not 0)' * (key == 'STD')} to 1")
     if cfg.MODEL.REZSL.USE and cfg.MODEL.LOSS.REG_TYPE == "BMC":
         fail("MODEL.REZSL.USE", "but MODEL.LOSS.REG_TYPE BMC is never reweighted: set one of the two otherwise")
     if cfg.MODEL.LOSS.REG_TYPE == "BMC" and cfg.MODEL.LOSS.LAMBDA1 and _compared_in_a_batch(cfg) < 2:
@@ -88,6 +94,8 @@ def _check_model(cfg: CfgNode, fail: Callable[..., None]) -> None:
         for key in ("LAMBDA2", "LAMBDA3"):
             if cfg.MODEL.LOSS[key]:
                 fail(f"MODEL.LOSS.{key}", f"but only GEMNet has that term, not {cfg.MODEL.META_ARCHITECTURE}")
+        if cfg.MODEL.GEM.REGRESSION == "gaze":
+            fail("MODEL.GEM.REGRESSION", f"but only GEMNet has a gaze, not {cfg.MODEL.META_ARCHITECTURE}")
     elif cfg.MODEL.HID_DIM:
         fail("MODEL.HID_DIM", "but GEMNet has no hidden layer: expected 0")
     if not any(cfg.MODEL.LOSS[f"LAMBDA{n}"] for n in range(4)):
@@ -95,6 +103,10 @@ def _check_model(cfg: CfgNode, fail: Callable[..., None]) -> None:
     for key, momentum in (("MODEL.REZSL.MOMENTUM", cfg.MODEL.REZSL.MOMENTUM), ("SOLVER.MOMENTUM", cfg.SOLVER.MOMENTUM)):
         if momentum >= 1:
             fail(key, "expected a number below 1")
+
+
+def _is_share(value: object, zero_too: bool) -> bool:
+    return type(value) in (int, float) and (0 <= value if zero_too else 0 < value) and value <= 1
 
 
 def _compared_in_a_batch(cfg: CfgNode) -> int:

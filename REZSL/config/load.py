@@ -1,5 +1,6 @@
 """Reading a configuration: defaults, then a YAML file, then KEY VALUE pairs; checked, frozen."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +10,14 @@ from yacs.config import CfgNode
 
 from REZSL.utils.errors import ConfigError
 from REZSL.utils.registry import did_you_mean
-from REZSL.utils.text import brief
+from REZSL.utils.text import brief, printable
 from REZSL.utils.yaml_file import NOT_FINITE, NUMBER, WHOLE, flat, parse_yaml, plain_value, read_yaml
 
 from .check import allowed, check
 from .defaults import FREE, get_defaults
+from .published import as_meant
+
+log = logging.getLogger(__name__)
 
 COMMAND_LINE = "command line"
 SWITCHES = {word: value for value, words in ((True, "true yes on"), (False, "false no off")) for word in words.split()}
@@ -36,7 +40,10 @@ def load_config(config_file: str | os.PathLike | None = None, overrides: Sequenc
     sources: dict[str, str] = {}
     layers: list[tuple[str, dict[str, Any]]] = []
     if config_file is not None:
-        layers.append((str(config_file), _read_layer(config_file)))
+        values, told = as_meant(_read_layer(config_file))
+        layers.append((str(config_file), values))
+        for note in told:
+            log.warning("%s, a file of the published code: %s", printable(str(config_file)), note)
     layers.append((COMMAND_LINE, _pairs(overrides)))
     for source, values in layers:
         for key, value in _with_both_seeds(values, source).items():

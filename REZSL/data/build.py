@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,12 @@ from REZSL.utils.distributed import is_main, rank, world_size
 from REZSL.utils.errors import ConfigError, DataError
 
 from .attribute_groups import attribute_groups
-from .cache import ArrayCache, open_cache
+from .cache import ArrayCache, cache_size, open_cache, size_text
 from .data import Data
 from .demo import write_demo
 from .doctor import examine, free_checks
 from .finding import Finding, tell
+from .image_file import ImageReader
 from .images import ZSLDataset, check_images, open_image_cache
 from .loading import loader_options
 from .locate import find_images
@@ -158,16 +158,16 @@ def open_token_cache(
         ConfigError: they are, and DATALOADER.TOKENS is always.
     """
     number, limit = len(data.split.labels), _cache_limit(cfg)
-    size = number * (8 + prod(shape) * dtype.itemsize)
+    size = cache_size([shape] * number, dtype)
     if size > limit:
-        problem = f"tokens of {number} images take {size / 1e9:.1f} GB, more than DATALOADER.CACHE_GB"
+        problem = f"tokens of {number} images take {size_text(size)}, more than DATALOADER.CACHE_GB"
         if cfg.DATALOADER.TOKENS == "always":
             raise ConfigError(f"DATALOADER.TOKENS is always, but {problem}")
         log.info("%s: every image passes the backbone every time", problem)
         return None
     name = f"{cfg.DATASETS.NAME}-tokens"
     cache = open_cache("disk", cfg.DATALOADER.CACHE_DIR, name, key, [shape] * number, dtype, limit)
-    log.info("tokens are kept in %s, %.1f GB", cache.path, cache.size / 1e9)
+    log.info("tokens are kept in %s, %s", cache.path, size_text(cache.size))
     return cache
 
 
@@ -186,7 +186,7 @@ def token_loader_options(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _uses_gpu(cfg: CfgNode) -> bool:
-    return torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu"
+    return torch.cuda.is_available() and cfg.MODEL.DEVICE not in ("cpu", "mps")
 
 
 def check_data(cfg: CfgNode) -> list[Finding]:
@@ -224,7 +224,10 @@ def _transforms(cfg: CfgNode) -> tuple[Any, Any]:
 
 
 def _transform(cfg: CfgNode, spec: str) -> Any:
-    return build_transform(spec, cfg.DATASETS.IMAGE_SIZE) if cfg.DATASETS.INPUT == "images" else None
+    if cfg.DATASETS.INPUT == "features":
+        return None
+    reader = ImageReader(upright=cfg.DATASETS.UPRIGHT, scaled=cfg.DATALOADER.SCALED_DECODING)
+    return build_transform(spec, cfg.DATASETS.IMAGE_SIZE, reader)
 
 
 def _image_paths(cfg: CfgNode, split: ZSLSplit, used: np.ndarray, check: bool) -> list[Path]:

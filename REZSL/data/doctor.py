@@ -20,7 +20,8 @@ from .doctor_semantics import (
     check_word_vectors,
 )
 from .finding import Finding, listed, unless_worse
-from .images import decoding_problem, map_images
+from .image_file import decoding_problem
+from .images import map_images
 from .locate import locate_images, missing_images
 from .recorded import PARTS, VALIDATION_PARTS, XlsaFiles, contradictions
 

@@ -2,14 +2,12 @@
 
 from .build import build_trainer, claim_folder, resume_from, with_tokens
 from .checkpoint import load_checkpoint, load_model_state, newest_checkpoint, save_checkpoint
-from .choice import Choice, read_choice
 from .predict import predict, predict_split
 from .run_folder import RunFolder, next_free
 from .tokens import keep_tokens
 from .trainer import Selected, Trainer
 
 __all__ = [
-    "Choice",
     "RunFolder",
     "Selected",
     "Trainer",
@@ -22,7 +20,6 @@ __all__ = [
     "next_free",
     "predict",
     "predict_split",
-    "read_choice",
     "resume_from",
     "save_checkpoint",
     "with_tokens",

@@ -19,6 +19,9 @@ from .analysis import (
     summarise,
 )
 from .protocol import Predictions
+from .uncertainty import t_interval
+
+INTERVALS = ("bootstrap over images", "t over pairs")  # of one pair, of several
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,10 @@ class Difference:
         run: mean over the runs.
         mean: mean over pairs of run - against; below 0 the runs have less.
         std: standard deviation over pairs (divided by their number less one); NaN for a single pair.
-        low: lower end of the bootstrap interval of ``mean``; NaN where the measure is not defined.
+        low: lower end of the interval of ``mean``; NaN where the measure is not defined.
         high: upper end.
         pairs: number of pairs.
-        resampled: ``pairs`` or ``images``, what the bootstrap drew.
+        interval: ``t over pairs`` or ``bootstrap over images``.
     """
 
     group: str
@@ -47,7 +50,7 @@ class Difference:
     low: float
     high: float
     pairs: int
-    resampled: str
+    interval: str
 
 
 def compare(
@@ -61,19 +64,18 @@ def compare(
 ) -> list[Difference]:
     """Compares every measure of the imbalance, run by run: the first with the first, the second with the second.
 
-    The interval is a bootstrap's, from quantile (1 - confidence) / 2 of the resampled mean differences to 1 minus that.
-
-    - Two pairs or more: pairs are drawn with replacement (percentile interval). It is about other seeds. With few pairs
-      it is narrower than its name says: two pairs can only give their two differences and the mean of these.
-    - A single pair: images are drawn with replacement within each class, the same ones for both runs. It is about other
-      test images of the same classes, and says nothing about other seeds. Since drawing adds noise to the class means,
-      it shifts correlations and standard deviations; so the interval is moved to have the resamples' mean at ``mean``.
+    - Two pairs or more: Student's t-interval of their differences, which is about other seeds. A bootstrap over few
+      pairs, which cannot leave their range, would be narrower than its name says.
+    - A single pair: a bootstrap from quantile (1 - confidence) / 2 to 1 minus that. Images are drawn with replacement
+      within each class, the same ones for both runs. It is about other test images of the same classes, and says
+      nothing about other seeds. Since drawing adds noise to the class means, it shifts correlations and standard
+      deviations; so the interval is moved to have the resamples' mean at ``mean``.
 
     Args:
         runs: predictions of the method looked at.
         against: predictions of the method it is compared against, as many, in the same order.
         kind: ``squared`` or ``absolute`` error.
-        resamples: number of bootstrap resamples (1 or more).
+        resamples: number of bootstrap resamples (1 or more) of a single pair.
         confidence: in 0..1, both excluded.
         seed: of the bootstrap.
 
@@ -89,26 +91,26 @@ def compare(
     if not runs or len(runs) != len(against):
         raise DataError(f"{len(runs)} runs to compare against {len(against)}: they are paired by order")
     values = np.array([[_values(summarise(table)) for table in pair] for pair in _paired(runs, against, kind)])
-    rng = np.random.default_rng(seed)
     differences = values[:, 0] - values[:, 1]  # (P, M)
     if len(runs) > 1:
-        drawn = differences[rng.integers(len(runs), size=(resamples, len(runs)))].mean(1)  # (R, P, M) -> (R, M)
+        intervals = [t_interval(column, confidence) for column in differences.T]
+        ends = np.array([(interval.low, interval.high) for interval in intervals]).T
     else:
-        drawn = _resample_images(runs[0], against[0], kind, resamples, rng)
+        drawn = _resample_images(runs[0], against[0], kind, resamples, np.random.default_rng(seed))  # (R, M)
         drawn += differences[0] - drawn.mean(0)
-    return _differences(values, np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0))
+        ends = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return _differences(values, ends)
 
 
-def _differences(values: np.ndarray, interval: np.ndarray) -> list[Difference]:
-    """Names the measures ``values`` (P, 2, M) of runs and against, and the ``interval`` (2, M) of their difference."""
+def _differences(values: np.ndarray, ends: np.ndarray) -> list[Difference]:
+    """Names the measures ``values`` (P, 2, M) of runs and against, and the ``ends`` (2, M) of their intervals."""
     pairs = len(values)
     differences = values[:, 0] - values[:, 1]
     std = differences.std(0, ddof=1) if pairs > 1 else np.full(differences.shape[1], np.nan)
-    columns = (values[:, 1].mean(0), values[:, 0].mean(0), differences.mean(0), std, *interval)
+    columns = (values[:, 1].mean(0), values[:, 0].mean(0), differences.mean(0), std, *ends)
     names = [(group, measure) for group in GROUPS for measure in MEASURES]
-    resampled = "pairs" if pairs > 1 else "images"
     return [
-        Difference(*name, *map(float, numbers), pairs=pairs, resampled=resampled)
+        Difference(*name, *map(float, numbers), pairs=pairs, interval=INTERVALS[pairs > 1])
         for name, *numbers in zip(names, *columns, strict=True)
     ]
 

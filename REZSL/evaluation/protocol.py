@@ -8,10 +8,23 @@ import numpy as np
 
 from REZSL.utils.errors import DataError, first_line
 from REZSL.utils.files import atomic_path
+from REZSL.utils.npz_file import Stored, read_npz
 
 from .curve import Curve, Shares, Sweep, best_candidates, curve_along, curve_area
 from .gzsl import Row, row_at, zsl_accuracy
 from .metrics import cosine_scores, labelled_scores
+
+STORED = {  # of the arrays of an .npz file
+    "attributes": Stored("f", 2),
+    "labels": Stored("iu", 1),
+    "signatures": Stored("f", 2),
+    "num_seen": Stored("iu", 0),
+    "scale": Stored("fiu", 0),
+    "class_names": Stored("U", 1),
+    "images": Stored("iu", 1),
+}
+LARGEST_SCALE = 1e6
+MOST_SCORES = 5 * 10**8  # images x classes, and classes x classes: 4 GB
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,18 +60,43 @@ class Predictions:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Predictions":
-        """Reads what :meth:`save` wrote; raises ``DataError`` for anything else."""
+        """Reads what :meth:`save` wrote; raises ``DataError`` for anything else, with the array that is wrong."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                content = {key: file[key] for key in cls.__dataclass_fields__}
-            content["num_seen"], content["scale"] = int(content["num_seen"]), float(content["scale"])
-            content["class_names"] = tuple(str(name) for name in content["class_names"])
-            for a, b in (("attributes", "labels"), ("images", "labels"), ("signatures", "class_names")):
-                if len(content[a]) != len(content[b]):
-                    raise ValueError(f"{len(content[a])} {a} for {len(content[b])} {b}")
+            content = read_npz(path, STORED)
+            predictions = cls(
+                **content
+                | {
+                    "num_seen": int(content["num_seen"]),
+                    "scale": float(content["scale"]),
+                    "class_names": tuple(map(str, content["class_names"])),
+                }
+            )
+            predictions._check()
         except Exception as error:  # damaged files raise many kinds
             raise DataError(f"{Path(path)} holds no predictions: {first_line(error)}") from None
-        return cls(**content)
+        return predictions
+
+    def _check(self) -> None:
+        """Raises ``ValueError`` for what no run writes."""
+        for a, b in (("attributes", "labels"), ("images", "labels"), ("signatures", "class_names")):
+            if len(getattr(self, a)) != len(getattr(self, b)):
+                raise ValueError(f"{len(getattr(self, a))} {a} for {len(getattr(self, b))} {b}")
+        classes, size = self.signatures.shape
+        if not size or self.attributes.shape[1] != size:
+            raise ValueError(f"attributes of shape {self.attributes.shape} for signatures of shape {(classes, size)}")
+        if not len(self.labels) or self.labels.min() < 0 or self.labels.max() >= classes:
+            raise ValueError(f"labels must be class numbers in 0..{classes - 1}, and at least one")
+        if not 0 < self.num_seen < classes:
+            raise ValueError(f"num_seen is {self.num_seen}, expected some of the {classes} classes")
+        if not 0 < self.scale < LARGEST_SCALE:
+            raise ValueError(f"scale is {self.scale}, expected a number > 0")
+        if max(len(self.labels), classes) * classes > MOST_SCORES:
+            raise ValueError(
+                f"{len(self.labels)} images of {classes} classes have more scores than memory is taken for"
+            )
+        for name, values in (("predicted attributes", self.attributes), ("signatures", self.signatures)):
+            if broken := np.count_nonzero(~np.isfinite(values).all(1)):
+                raise ValueError(f"the {name} of {broken} of {len(values)} rows are not finite")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,15 +105,16 @@ class Results:
 
     Attributes:
         T1: accuracy on unseen images with unseen candidates.
-        AUSUC: area under the seen-unseen curve.
-        gzsl: rows by name: ``gamma=0``, ``fixed``, ``val`` where validation chose a gamma, ``oracle``.
-        curve: the seen-unseen curve.
+        AUSUC: area under the seen-unseen curve; None without images of seen classes (plain zero-shot learning).
+        gzsl: rows by name: first ``val`` where validation chose a gamma, then ``gamma=0``, ``fixed``, ``oracle``; none
+            without images of seen classes.
+        curve: the seen-unseen curve; None without.
     """
 
     T1: float
-    AUSUC: float
+    AUSUC: float | None
     gzsl: dict[str, Row]
-    curve: Curve
+    curve: Curve | None
 
     def as_dict(self) -> dict:
         """The figures as plain values, for JSON."""
@@ -91,7 +130,7 @@ def evaluate(predictions: Predictions, fixed_gamma: float, val_gamma: float | No
     """Computes T1, AUSUC and the GZSL rows of ``predictions``.
 
     Args:
-        predictions: of seen and unseen test images.
+        predictions: of the test images; T1 is all there is to say where none is of a seen class.
         fixed_gamma: calibration of the row ``fixed``.
         val_gamma: calibration of the row ``val``, chosen on validation classes; None: no such row.
 
@@ -112,8 +151,10 @@ def evaluate_scores(
     """The same from scores (N, C), ``labels`` (N,) and ``seen`` (C,), in one look at the scores."""
     scores, labels, seen = labelled_scores(scores, labels, seen)
     candidates, shares = best_candidates(scores, seen), Shares.of(labels, seen)
+    if not shares.seen.any():
+        return Results(zsl_accuracy(candidates, labels, shares), None, {}, None)
     curve = curve_along(Sweep.of(candidates, labels, seen, shares))
-    gammas = {"gamma=0": 0.0, "fixed": fixed_gamma, "val": val_gamma, "oracle": float(curve.gamma[curve.best])}
+    gammas = {"val": val_gamma, "gamma=0": 0.0, "fixed": fixed_gamma, "oracle": float(curve.gamma[curve.best])}
     rows = {
         name: row_at(candidates, labels, shares, gamma, uses_test_labels=name == "oracle")
         for name, gamma in gammas.items()

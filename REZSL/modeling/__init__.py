@@ -11,6 +11,7 @@ from .heads import AttentionNet, BasicNet, GEMNet, HeadOutput
 from .lds import LDSLoss
 from .losses import ADLoss, CPTLoss, weighted_RegressLoss
 from .model import ZSLModel, class_scores
+from .published import under_our_names
 from .remse import ReMSELoss, ReZSL
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "build_backbone",
     "build_modeling",
     "class_scores",
+    "under_our_names",
     "weighted_RegressLoss",
 ]

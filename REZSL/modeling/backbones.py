@@ -10,6 +10,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -38,6 +39,8 @@ def build_backbone(
     pretrained: bool = False,
     download_folder: str | os.PathLike = "pretrained_models",
     feature_dim: int | None = None,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
 ) -> nn.Module:
     """Builds a backbone.
 
@@ -50,6 +53,8 @@ def build_backbone(
         pretrained: download ImageNet-1k weights (torchvision's V1, or timm's default).
         download_folder: where downloads are kept.
         feature_dim: D, for ``features``.
+        mean: of red, green and blue (0..1), taken from the pixels; empty: what the weights were trained with.
+        std: by which the rest is divided; empty likewise.
 
     Raises:
         ConfigError: unknown name, timm missing, an image size that does not fit, or a download that fails.
@@ -59,7 +64,11 @@ def build_backbone(
     if kind == "features":
         return builder(feature_dim)
     state = read_weights(weights) if weights else None
-    return builder(name, image_size, state, pretrained and state is None, Path(download_folder), weights)
+    backbone = builder(name, image_size, state, pretrained and state is None, Path(download_folder), weights)
+    for buffer, values in ((backbone.mean, mean), (backbone.std, std)):
+        if values:
+            buffer.copy_(torch.tensor(values).view(1, 3, 1, 1))
+    return backbone
 
 
 class _ImageBackbone(nn.Module):

@@ -53,14 +53,17 @@ def build_modeling(
         cfg.MODEL.BACKBONE.PRETRAINED and not cfg.MODEL.WEIGHT,
         cfg.PRETRAINED_MODELS,
         feature_dim,
+        cfg.MODEL.BACKBONE.MEAN,
+        cfg.MODEL.BACKBONE.STD,
     )
     head = HEADS.get(cfg.MODEL.META_ARCHITECTURE)(cfg, backbone, num_attributes, attribute_embeddings)
     model = ZSLModel(backbone, head, cfg.MODEL.SCALE, cfg.MODEL.BACKBONE.FINETUNE)
-    targets = torch.from_numpy(signatures)
+    targets = torch.from_numpy(signatures).float()  # as they are trained on; some devices have no float64
     loss = cfg.MODEL.LOSS
     lambdas = (loss.LAMBDA0, loss.LAMBDA1, loss.LAMBDA2, loss.LAMBDA3)
     regression = _regression(cfg, targets, labels)
-    criterion = ZSLCriterion(targets, regression, cfg.MODEL.SCALE, lambdas, groups=groups, grid=backbone.grid)
+    regress_gaze = cfg.MODEL.GEM.REGRESSION == "gaze"
+    criterion = ZSLCriterion(targets, regression, cfg.MODEL.SCALE, lambdas, groups, backbone.grid, regress_gaze)
     return model, criterion
 
 
@@ -96,7 +99,7 @@ def _basic(cfg: CfgNode, backbone: nn.Module, num_attributes: int, embeddings: n
 def _attention(cfg: CfgNode, backbone: nn.Module, num_attributes: int, embeddings: np.ndarray | None) -> AttentionNet:
     attention = cfg.MODEL.ATTENTION
     embeddings = _embeddings(embeddings, num_attributes)
-    return AttentionNet(backbone.dim, embeddings, attention.CHANNEL, cfg.MODEL.HID_DIM, attention.MODE)
+    return AttentionNet(backbone.dim, embeddings, attention.CHANNEL, cfg.MODEL.HID_DIM, attention.MODE, attention.RATIO)
 
 
 @HEADS.register("GEMNet")

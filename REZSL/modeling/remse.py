@@ -295,6 +295,5 @@ class ReMSELoss(nn.Module):
             weights = self.statistics.weigh(pred, target, labels)
         elif self.statistics.WeightType != "in_batch":
             weights = self.statistics.getWeights(len(labels), pred.shape[1], labels)
-        if weights is None or self.regression.RegType == "BMC":
-            return self.regression(pred, target, None, self.reduction)
-        return self.regression(pred, target, weights.to(pred.dtype), self.reduction)
+        weights = None if weights is None or self.regression.RegType == "BMC" else weights.to(pred.dtype)
+        return self.regression(pred, target, weights, self.reduction)

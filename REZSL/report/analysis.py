@@ -87,7 +87,7 @@ def comparison_table(differences: Sequence[Difference], kind: str) -> Table:
         "low",
         "high",
         "pairs",
-        "resampled",
+        "interval",
     ]
     return Table(header, [list(asdict(difference).values()) for difference in differences])
 

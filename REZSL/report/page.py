@@ -11,7 +11,6 @@ from markupsafe import Markup
 
 from REZSL.evaluation import ErrorTable, error_table, summarise
 from REZSL.evaluation.analysis import MEASURES
-from REZSL.utils.errors import DataError
 from REZSL.utils.files import write_text
 from REZSL.utils.text import printable
 
@@ -21,7 +20,7 @@ from .analysis_figures import draw_attributes, draw_error_signature, draw_heat_m
 from .details import Details, class_details
 from .page_figures import Picture, Style, as_png, as_svg, draw_crossing, draw_curves, draw_histories, styles
 from .results import NOTES as ROW_NOTES
-from .runs import Run, config_rows, read_runs
+from .runs import Run, config_rows
 
 WORST = 30  # classes, and pairs of classes, that are shown at once
 SAME_FIGURE = 5e-4  # what differs by less looks the same in the table
@@ -55,21 +54,13 @@ class View:
         return ", ".join(words + [f"{key} {said[key]}" for key in ("seed", "epoch") if key in said])
 
 
-def write_page(path: str | os.PathLike, folders: Sequence[str | os.PathLike]) -> None:
-    """Writes a page about the runs in ``folders`` to ``path``, whole or not at all.
-
-    Raises:
-        DataError: a folder without results or given twice, or a file in it that is damaged.
-    """
-    write_text(path, render_page(read_runs(folders)))
+def write_page(path: str | os.PathLike, runs: Sequence[Run]) -> None:
+    """Writes a page about ``runs`` to ``path``, whole or not at all."""
+    write_text(path, render_page(runs))
 
 
 def render_page(runs: Sequence[Run]) -> str:
-    """Returns the HTML of the page; whatever text comes from ``runs`` is escaped.
-
-    Raises:
-        DataError: predictions that are not finite, or that contradict themselves.
-    """
+    """Returns the HTML of the page; whatever text comes from ``runs`` is escaped."""
     views = [_view(run, style) for run, style in zip(runs, styles(len(runs)), strict=True)]
     with_details = [view for view in views if view.details]
     environment = jinja2.Environment(
@@ -101,15 +92,11 @@ def render_page(runs: Sequence[Run]) -> str:
 
 def _view(run: Run, style: Style) -> View:
     rows = {"gamma=0": {"gamma": 0.0}} | run.results["gzsl"]
-    row = "oracle" if "oracle" in rows else list(rows)[-1]
+    row = next((name for name in ("val", "oracle") if name in rows), list(rows)[-1])
     gamma = rows[row]["gamma"]
     if run.predictions is None:
         return View(run, style, row, gamma, None, None)
-    try:
-        errors = error_table(run.predictions)  # checks the predictions
-    except DataError as error:
-        raise DataError(f"{run.name}/predictions.npz: {error}") from None
-    return View(run, style, row, gamma, class_details(run.predictions, gamma), errors)
+    return View(run, style, row, gamma, class_details(run.predictions, gamma), error_table(run.predictions))
 
 
 def _notes(views: Sequence[View]) -> list[str]:
@@ -124,7 +111,7 @@ def _notes(views: Sequence[View]) -> list[str]:
     for view in views:
         for name in ("T1", "AUSUC") if view.details else ():
             said, found = view.run.results[name], getattr(view.details, name)
-            if not abs(said - found) < SAME_FIGURE:
+            if said is not None and found is not None and not abs(said - found) < SAME_FIGURE:
                 figures = f"{_percent(said)} in results.json, but {_percent(found)} by predictions.npz"
                 notes.append(f"{view.run.name}: {name} is {figures}")
     return notes
@@ -144,7 +131,9 @@ def _breakable(text: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[_/:,-])", printable(text)))
 
 
-def _curves(views: Sequence[View]) -> Picture:
+def _curves(views: Sequence[View]) -> Picture | None:
+    if not any(view.run.results["gzsl"] for view in views):
+        return None
     curves = [(view.style, view.details and view.details.curve, view.run.results["gzsl"]) for view in views]
     alt = f"Seen-unseen curve of each run with the points of its rows ({len(views)} in all); figures in the table above"
     return as_svg(draw_curves(curves), alt)

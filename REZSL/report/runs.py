@@ -2,18 +2,17 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from REZSL.evaluation import Predictions
-from REZSL.utils.errors import DataError, first_line
-from REZSL.utils.yaml_file import flat, read_yaml
+from REZSL.utils.errors import DataError, raise_all
 
-from .summary import read_results
+from .run_files import TERMS, read_config, read_history, read_results
 
-TERMS = ("ce", "regression", "ad", "cpt")  # of the loss
+Source, Content = TypeVar("Source"), TypeVar("Content")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +42,35 @@ def read_runs(folders: Sequence[str | os.PathLike]) -> list[Run]:
     Raises:
         DataError: a folder without results or given twice, or a file in it that is damaged.
     """
-    return [_read_run(folder, name) for folder, name in zip(folders, run_names(folders), strict=True)]
+    runs, errors = read_sound_runs(folders)
+    raise_all(errors)
+    return runs
+
+
+def read_sound_runs(folders: Sequence[str | os.PathLike]) -> tuple[list[Run], list[DataError]]:
+    """Reads those runs that can be read, as :func:`read_runs` does; returns them and what is wrong with the others."""
+    named = list(zip(folders, run_names(folders), strict=True))
+    return read_sound(lambda one: _read_run(*one), named)
+
+
+def read_sound(read: Callable[[Source], Content], sources: Sequence[Source]) -> tuple[list[Content], list[DataError]]:
+    """Reads each of ``sources``; one that is broken does not keep the others from being shown.
+
+    Returns:
+        what was read, and the errors of the others.
+
+    Raises:
+        DataError: nothing can be read.
+    """
+    contents, errors = [], []
+    for source in sources:
+        try:
+            contents.append(read(source))
+        except DataError as error:
+            errors.append(error)
+    if not contents:
+        raise_all(errors)
+    return contents, errors
 
 
 def run_names(folders: Sequence[str | os.PathLike]) -> list[str]:
@@ -64,52 +91,22 @@ def _read_run(folder: str | os.PathLike, name: str) -> Run:
     return Run(
         name=name,
         results=results,
-        intervals=_intervals(results, Path(folder) / "results.json"),
-        history=_read_history(Path(folder) / "metrics.jsonl"),
-        config=_read_config(Path(folder) / "config.yaml"),
+        intervals={name: (low, high) for name, (low, high) in results.get("intervals", {}).items()},
+        history=read_history(folder),
+        config=read_config(folder),
         predictions=Predictions.load(path) if path.is_file() else None,
     )
 
 
-def _intervals(results: dict[str, Any], path: Path) -> dict[str, tuple[float, float]]:
-    try:
-        return {name: (float(low), float(high)) for name, (low, high) in results.get("intervals", {}).items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} holds no intervals: {first_line(error)}") from None
-
-
-def _read_history(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    history = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            history.append(json.loads(line))
-            float(history[-1]["epoch"])
-            quantities(history[-1])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}, line {number} is no epoch of a training: {first_line(error)}") from None
-    return history
-
-
 def quantities(line: dict[str, Any]) -> dict[str, float]:
     """Returns by title what a line of ``metrics.jsonl`` says: losses, and accuracies and gradient shares in percent."""
-    found = {"loss": float(line["loss"])} if "loss" in line else {}
-    found |= {f"loss term {name}": float(line[name]) for name in TERMS if name in line}
-    found |= {f"{name} (%)": 100 * float(line[name]) for name in ("T1", "AUSUC") if name in line}
+    found = {"loss": line["loss"]} if "loss" in line else {}
+    found |= {f"loss term {name}": line[name] for name in TERMS if name in line}
+    found |= {f"{name} (%)": 100 * line[name] for name in ("T1", "AUSUC") if line.get(name) is not None}
     rows = line.get("gzsl", {})
-    found |= {f"H of row {name} (%)": 100 * float(rows[name]["H"]) for name in ("val", "oracle") if name in rows}
+    found |= {f"H of row {name} (%)": 100 * rows[name]["H"] for name in ("val", "oracle") if name in rows}
     shares = line.get("gradient_share", {})
-    return found | {f"gradient share of {name} (%)": 100 * float(share) for name, share in shares.items()}
-
-
-def _read_config(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        return flat(read_yaml(path))
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{path} holds no configuration: {first_line(error)}") from None
+    return found | {f"gradient share of {name} (%)": 100 * share for name, share in shares.items()}
 
 
 def config_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:

@@ -23,10 +23,12 @@ def start(device_name: str) -> None:
         device_name: ``MODEL.DEVICE``; with ``auto`` or ``cuda`` every process takes the GPU of its local rank.
 
     Raises:
-        ConfigError: one certain GPU is asked for, or there are fewer GPUs than local processes.
+        ConfigError: one certain GPU, or Apple's, is asked for, or there are fewer GPUs than local processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         return
+    if device_name == "mps":
+        raise ConfigError("MODEL.DEVICE is mps, but only CUDA devices and CPUs train in several processes")
     on_gpu = device_name != "cpu" and torch.cuda.is_available()
     if on_gpu:
         local, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
@@ -128,11 +130,9 @@ def _gathered(rows: Tensor, counts: list[int]) -> Tensor:
     most = max(counts)  # every process must send as much: what is shorter is filled up, and cut again
     padding = rows.new_zeros(most - len(rows), *rows.shape[1:])
     sent = torch.cat([rows.detach(), padding]) if len(padding) else rows.detach().contiguous()
-    received = rows.new_empty(len(counts) * most, *rows.shape[1:])
-    dist.all_gather_into_tensor(received, sent)
-    if min(counts) == most:
-        return received
-    return torch.cat([part[:count] for part, count in zip(received.split(most), counts, strict=True)])
+    parts = [torch.empty_like(sent) for _ in counts]
+    dist.all_gather(parts, sent)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
 
 def objects_of_all(value: Any) -> list[Any]:

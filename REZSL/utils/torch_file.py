@@ -66,8 +66,9 @@ def unwrapped_state(content: Any, path: str | os.PathLike) -> dict[str, Tensor]:
     """
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no state_dict of tensors, but a {type(content).__name__}")
-    told = []
-    while (wrapper := _wrapper(content)) is not None:
+    told, around = [], []
+    while (wrapper := _wrapper(content)) is not None and not any(content is outer for outer in around):
+        around.append(content)
         others = [key for key in WRAPPERS if key != wrapper and _has_tensors(content.get(key))]
         beside = f" (beside it: {', '.join(others)})" if others else ""
         told += [f"its {brief(wrapper)!r}{beside}"] if beside or wrapper not in ("model", "state_dict") else []
@@ -103,12 +104,18 @@ def _wrapper(content: dict) -> str | None:
     return known[0] if known else wrappers[0] if len(wrappers) == 1 and not bare else None
 
 
-def _has_tensors(value: Any, depth: int = 4) -> bool:
+def _has_tensors(value: Any) -> bool:
     """Whether ``value`` is a dict with tensors by name, or with such a dict below."""
-    if not isinstance(value, dict) or depth == 0:
-        return False
-    named = [item for key, item in value.items() if isinstance(key, str)]
-    return any(isinstance(item, Tensor) for item in named) or any(_has_tensors(item, depth - 1) for item in named)
+    dicts, seen = [value], set()
+    while dicts:
+        value = dicts.pop()
+        if isinstance(value, dict) and id(value) not in seen:
+            seen.add(id(value))
+            named = [item for key, item in value.items() if isinstance(key, str)]
+            if any(isinstance(item, Tensor) for item in named):
+                return True
+            dicts += named
+    return False
 
 
 def _without_shared_prefixes(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:

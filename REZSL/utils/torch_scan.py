@@ -8,6 +8,7 @@ harmless objects beside the tensors, and what a file is that holds no tensors.
 import pickle
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +27,7 @@ KINDS = (  # first bytes, and what they say
     (b"%PDF", "a PDF document"),
     (b"GGUF", "a GGUF file: torch reads none"),
 )
+MAX_DEPTH = 100
 EMPTIED = {  # modules whose objects lie beside tensors; each is read as an empty thing of its name
     *("argparse", "datetime", "decimal", "fractions", "lightning", "lightning_fabric", "numpy", "omegaconf", "pathlib"),
     *("pytorch_lightning", "types", "typing", "uuid", "yacs"),
@@ -133,10 +135,33 @@ class _Nothing:
         return f"a {type(self).__module__}.{type(self).__qualname__} that is not read"
 
 
+class _Tuple(tuple):
+    """One that is not nested deeply: to hash another, as a key or in a set, can end the process."""
+
+    def __new__(cls, items: tuple) -> "_Tuple":
+        made = super().__new__(cls, items)
+        made.depth = 1 + max((item.depth for item in items if isinstance(item, _Tuple)), default=0)
+        if made.depth > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_DEPTH} tuples in one another")
+        return made
+
+
+def _not_deep(load: Callable[["_Scan"], None]) -> Callable[["_Scan"], None]:
+    def load_tuple(self: "_Scan") -> None:
+        load(self)
+        self.stack[-1] = _Tuple(self.stack[-1])
+
+    return load_tuple
+
+
+CODES = {code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]}
+CODES |= {code[0]: _not_deep(CODES[code[0]]) for code in (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)}
+
+
 class _Scan(pickle._Unpickler):  # the one in Python: that in C takes memory by what a pickle declares
     """Goes through a pickle of torch without importing or building anything, and notes the storages it declares."""
 
-    dispatch = {code: do for code, do in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]}  # noqa: RUF012
+    dispatch = CODES
 
     def __init__(self, file: Any) -> None:
         super().__init__(file, encoding="latin1")

@@ -385,6 +385,18 @@ def test_retired_key_loads_at_its_inert_value_only(load_one, key, other):
         ),
         ("MODEL.LOSS.LAMBDA2 1", r"MODEL\.LOSS\.LAMBDA2 is 1\.0, but only GEMNet has that term, not BasicNet"),
         ("MODEL.LOSS.LAMBDA3 1", r"MODEL\.LOSS\.LAMBDA3 is 1\.0, but only GEMNet has that term, not BasicNet"),
+        ("MODEL.GEM.REGRESSION gaze", r"MODEL\.GEM\.REGRESSION is 'gaze', but only GEMNet has a gaze, not BasicNet"),
+        ("MODEL.BACKBONE.MEAN [0.5]", r"MODEL\.BACKBONE\.MEAN is \[0\.5\], expected \[\] or three numbers from 0 to 1"),
+        ("MODEL.BACKBONE.MEAN [0,0,'a']", r"MODEL\.BACKBONE\.MEAN is \[0, 0, 'a'\], expected \[\] or three numbers"),
+        ("MODEL.BACKBONE.MEAN [0,0,124]", r"MODEL\.BACKBONE\.MEAN is \[0, 0, 124\], expected \[\] or three numbers"),
+        (
+            "MODEL.BACKBONE.STD [0,1,1]",
+            r"MODEL\.BACKBONE\.STD is .*, expected \[\] or three numbers from 0 \(not 0\) to 1",
+        ),
+        (
+            "MODEL.BACKBONE.STD [1,1,1] MODEL.BACKBONE.TYPE features DATASETS.INPUT features",
+            r"MODEL\.BACKBONE\.STD is \[1, 1, 1\], but DATASETS\.INPUT is features, which have no pixels",
+        ),
         ("MODEL.META_ARCHITECTURE GEMNet MODEL.HID_DIM 8", r"MODEL\.HID_DIM is 8, but GEMNet has no hidden layer"),
         ("SOLVER.RESUME_OPTIM True", r"SOLVER\.RESUME_OPTIM is True, but MODEL\.WEIGHT names no checkpoint"),
         ("SOLVER.RESUME_SCHED True", r"SOLVER\.RESUME_SCHED is True, but MODEL\.WEIGHT names no checkpoint"),
@@ -419,7 +431,9 @@ def test_consistent_combinations_load():
 def test_dump_reloads_to_the_same_config(tmp_path_factory, name, lr, gamma, seed, groups, choice):
     changes = {"MODEL.NAME": name, "SOLVER.BASE_LR": repr(lr), "TEST.GAMMA": repr(gamma), "SEED": str(seed)}
     changes |= {"DATASETS.ATTRIBUTE_GROUPS": repr(groups)}
-    alone = not {"features", "timm", "always", "DATASETS.FEATURE_SCALING"} & set(choice)  # the others need other keys
+    alone = not {"features", "timm", "always", "gaze", "DATASETS.FEATURE_SCALING"} & set(
+        choice
+    )  # the others need other keys
     if alone:
         changes |= dict([choice])
     cfg = load_config(None, [text for pair in changes.items() for text in pair])

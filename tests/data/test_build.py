@@ -11,6 +11,7 @@ from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 
 from REZSL.config import load_config
 from REZSL.data import build_data, build_transform, check_data, demo
+from REZSL.data.image_file import ImageReader
 from REZSL.utils.errors import ConfigError, DataError
 
 
@@ -77,6 +78,27 @@ def test_image_loaders(tiny):
     assert data.feature_dim is None
 
 
+def test_keys_of_reading_act(tiny):
+    tiny.write().write_images()
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    for tail in tiny.tails:
+        path = tiny.image_root / "TINY_200" / tail
+        Image.fromarray(np.array(Image.open(path))).resize((400, 300)).save(path, exif=sideways)
+
+    def looks(overrides):
+        data = build_data(config(tiny, f"TEST.DATA_AUG resize_only DATASETS.IMAGE_SIZE 4 {overrides}"))
+        return torch.cat([inputs for inputs, _ in data.test_loader]).float()
+
+    upright, stored = looks(""), looks("DATASETS.UPRIGHT False")
+    assert (upright - stored.rot90(-1, (2, 3))).abs().max() <= 1
+    assert not torch.equal(upright, stored)
+    whole = looks("DATALOADER.SCALED_DECODING False")
+    assert not torch.equal(upright, whole)
+    transform = build_data(config(tiny, "DATALOADER.SCALED_DECODING False")).train_loader.dataset.transform
+    assert transform.reader == ImageReader(upright=True, scaled=False)
+
+
 def test_test_loader_repeats_itself(tiny):
     data = build_data(config(tiny.write().write_images()))
     first, second = (torch.cat([inputs for inputs, _ in data.test_loader]) for _ in range(2))
@@ -88,6 +110,13 @@ def test_only_images_have_loading_processes_on_a_cpu(tiny, inputs, workers):
     tiny.write().write_images()
     data = build_data(config(tiny, f"{inputs} MODEL.DEVICE cpu DATALOADER.NUM_WORKERS 2"))
     assert (data.train_loader.num_workers, data.test_loader.num_workers) == (workers, workers)
+
+
+@pytest.mark.parametrize(("device", "pinned"), [("auto", True), ("cuda", True), ("cpu", False), ("mps", False)])
+def test_batches_are_pinned_where_a_cuda_device_fetches_them(tiny, monkeypatch, device, pinned):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    data = build_data(config(tiny.write(), f"{FEATURES} MODEL.DEVICE {device}"))
+    assert (data.train_loader.pin_memory, data.test_loader.pin_memory) == (pinned, pinned)
 
 
 def test_training_batches_do_not_depend_on_the_number_of_workers(tiny):
@@ -312,3 +341,18 @@ def test_a_file_without_image_files_is_sent_to_features_only_where_it_has_some(t
     advice = "set DATASETS.INPUT features" if features else "take a file that does"
     with pytest.raises(DataError, match=rf"res101\.mat lists no image_files: {advice}"):
         build_data(config(tiny.write()))
+
+
+@pytest.mark.parametrize("cache", ["none", "ram"])
+def test_an_image_that_is_a_program_in_disguise_starts_none(tiny, fake_gs, cache):
+    """Neither check, doctor, cache nor loading opens an EPS file, for which Pillow starts Ghostscript."""
+    tiny.write().write_images()
+    bad = tiny.image_root / "TINY_200" / tiny.tails[8]
+    Image.new("RGB", (8, 8)).save(bad, "EPS")
+    said = f"{re.escape(str(bad))}.*it is none of JPEG, PNG"
+    with pytest.raises(DataError, match=said):
+        build_data(config(tiny))
+    with pytest.raises(DataError, match=said):
+        list(build_data(config(tiny, f"DATASETS.CHECK_IMAGES False DATALOADER.CACHE {cache}")).test_loader)
+    assert [f.message for f in check_data(config(tiny)) if f.level == "error" and str(bad) in f.message]
+    assert not fake_gs.exists()

@@ -101,6 +101,16 @@ def test_absent_train_val_names_and_features(tiny):
     assert split.features is None
 
 
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_standard_split_has_no_test_seen(tiny, absent):
+    tiny.att_splits[TEST_SEEN] = np.empty((0, 1))
+    if absent:
+        del tiny.att_splits[TEST_SEEN]
+    split = load_split(tiny.write().root, "TINY")
+    assert not len(split.test_seen) and split.test_seen.dtype == np.int64
+    assert split.trainval.tolist() == images_of(tiny, TRAINVAL) and split.num_seen == 4
+
+
 def test_features_are_left_unread_unless_asked_for(tiny):
     tiny.res101["features"] = np.full((8, 42), np.nan)
     assert load_split(tiny.write().root, "TINY").features is None

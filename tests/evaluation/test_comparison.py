@@ -1,6 +1,5 @@
 """Paired differences and their intervals."""
 
-import itertools
 import math
 from dataclasses import replace
 from statistics import fmean, stdev
@@ -8,7 +7,7 @@ from statistics import fmean, stdev
 import numpy as np
 import pytest
 
-from REZSL.evaluation import Predictions, compare, error_table, summarise
+from REZSL.evaluation import Predictions, compare, comparison, error_table, summarise
 from REZSL.utils.errors import DataError
 
 
@@ -22,7 +21,7 @@ def make(seed=0, noise=0.3, per_class=6):
 
 def test_differences_of_pairs_are_those_of_a_loop():
     runs, against = [make(seed, 0.2) for seed in range(3)], [make(seed + 10, 0.4) for seed in range(3)]
-    differences = compare(runs, against, "squared", resamples=4000)
+    differences = compare(runs, against, "squared")
     ours, theirs = ([summarise(error_table(p, "squared")) for p in part] for part in (runs, against))
     assert len(differences) == 3 * 7
     for d in differences:
@@ -30,17 +29,20 @@ def test_differences_of_pairs_are_those_of_a_loop():
         pairs = [x - y for x, y in zip(a, b, strict=True)]
         assert (d.run, d.against) == pytest.approx((fmean(a), fmean(b)))
         assert (d.mean, d.std) == pytest.approx((fmean(pairs), stdev(pairs)))
-        # all 27 ways to draw three pairs of three, each as likely: 3.7 % of the mass at either end
-        every = sorted(fmean(drawn) for drawn in itertools.product(pairs, repeat=3))
-        assert (d.low, d.high) == pytest.approx((every[0], every[-1]))
-        assert (d.pairs, d.resampled) == (3, "pairs")
+        half = 4.302653 * stdev(pairs) / 3**0.5  # the quantile of Student's t with 2 degrees of freedom
+        assert (d.low, d.high) == pytest.approx((d.mean - half, d.mean + half))
+        assert (d.pairs, d.interval) == (3, "t over pairs")
 
 
-def test_two_pairs():
-    pairs = [[make(seed, noise) for seed in (0, 1)] for noise in (0.2, 0.4)]
-    each = [compare([run], [other], resamples=1) for run, other in zip(*pairs, strict=True)]
-    for both, first, second in zip(compare(*pairs), *each, strict=True):
-        assert (both.low, both.high) == pytest.approx(sorted((first.mean, second.mean)))
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_the_interval_of_few_pairs_covers_what_it_says(monkeypatch, count):
+    """95 % of normal differences, as the number of pairs has them; the range of three pairs covers 75 %."""
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(comparison, "_paired", lambda runs, *rest: [(0, 1)] * len(runs))
+    monkeypatch.setattr(comparison, "summarise", lambda table: None)
+    monkeypatch.setattr(comparison, "_values", lambda summary: rng.normal(size=21))
+    found = [d for _ in range(200) for d in compare([None] * count, [None] * count)]
+    assert 0.93 < fmean(d.low <= 0 <= d.high for d in found) < 0.97
 
 
 def test_a_single_pair_draws_images_within_classes():
@@ -52,7 +54,7 @@ def test_a_single_pair_draws_images_within_classes():
     variance = fmean(each[run.labels == c].var() / 40 for c in range(7)) / 7
     assert d.mean == pytest.approx(fmean(each[run.labels == c].mean() for c in range(7)))
     assert (d.low, d.high) == pytest.approx((d.mean - 1.96 * variance**0.5, d.mean + 1.96 * variance**0.5), rel=0.15)
-    assert (d.pairs, d.resampled) == (1, "images") and math.isnan(d.std)
+    assert (d.pairs, d.interval) == (1, "bootstrap over images") and math.isnan(d.std)
 
 
 def test_one_image_a_class_leaves_nothing_to_draw():

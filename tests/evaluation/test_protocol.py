@@ -107,7 +107,7 @@ def test_predictions_survive_a_round_trip(tmp_path):
 def test_a_gamma_chosen_elsewhere_gets_its_own_row():
     p = make_predictions()
     with_row, without = evaluate(p, 0.7, val_gamma=1.5), evaluate(p, 0.7)
-    assert list(with_row.gzsl) == ["gamma=0", "fixed", "val", "oracle"]
+    assert list(with_row.gzsl) == ["val", "gamma=0", "fixed", "oracle"]
     assert with_row.gzsl["val"] == evaluate(p, 1.5).gzsl["fixed"]
     assert {name: row for name, row in with_row.gzsl.items() if name != "val"} == without.gzsl
 

@@ -22,7 +22,7 @@ from REZSL.utils.errors import ConfigError, DataError
 
 C, K, E, D = 3, 6, 5, 8
 FEATURES = ["DATASETS.INPUT", "features", "MODEL.BACKBONE.TYPE", "features"]
-CONFIGS = sorted((Path(__file__).resolve().parents[2] / "config").glob("*/*.yaml"))
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "config").rglob("*.yaml"))
 
 
 def build(*overrides, embeddings=True, labels=None):
@@ -112,6 +112,19 @@ def test_given_embeddings_stay_as_they_are():
     cfg, model, criterion = build("MODEL.META_ARCHITECTURE", "AttentionNet")
     assert not model.head.attribute_embeddings.requires_grad
     assert id(model.head.attribute_embeddings) not in in_optimizer(cfg, model, criterion)
+
+
+def test_the_ratio_of_the_attended_token_is_the_configs():
+    _, model, _ = build("MODEL.META_ARCHITECTURE", "AttentionNet", "MODEL.ATTENTION.RATIO", "0.125")
+    assert model.head.ratio == 0.125
+
+
+@pytest.mark.parametrize("what", ["gaze", "output"])
+def test_the_config_says_what_gemnet_regresses(what):
+    _, model, criterion = build("MODEL.META_ARCHITECTURE", "GEMNet", "MODEL.GEM.REGRESSION", what)
+    terms = criterion(model(torch.randn(4, 3, D)), torch.tensor([0, 1, 2, 0]))
+    gaze = torch.autograd.grad(terms["regression"], model.head.gaze, allow_unused=True)[0]
+    assert (gaze is not None) == (what == "gaze")
 
 
 def test_the_class_token_of_a_vit_is_no_gaze_position():

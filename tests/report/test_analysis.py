@@ -75,7 +75,7 @@ def test_comparison():
     assert content["run - against"] == tuple(d.mean for d in differences)
     assert content["low"] == tuple(d.low for d in differences)
     assert content["against"] == tuple(d.against for d in differences)
-    assert set(content["resampled"]) == {"images"}
+    assert set(content["interval"]) == {"bootstrap over images"}
 
 
 def test_attributes(tables):

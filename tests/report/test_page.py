@@ -88,7 +88,7 @@ def test_rows_are_called_what_they_are(tmp_path):
     write_run(tmp_path / "a", val_gamma=0.3)
     write_run(tmp_path / "b", select_uses_test_labels=True)
     with_val, without = re.findall(r"<tbody data-run.*?</tbody>", render(tmp_path / "a", tmp_path / "b"), re.S)
-    assert re.findall(r'data-row="([^"]*)"', with_val) == ["gamma=0", "fixed", "val", "oracle"]
+    assert re.findall(r'data-row="([^"]*)"', with_val) == ["val", "gamma=0", "fixed", "oracle"]
     assert re.findall(r'data-row="([^"]*)"', without) == ["gamma=0", "fixed", "oracle"]
     for body in (with_val, without):
         marked = [text_of(row) for row in re.findall(r'<th scope="row".*?</th>', body, re.S) if "mark" in row]
@@ -140,7 +140,7 @@ def test_text_from_files_is_printable(tmp_path, drawn):
     folder = tmp_path / "run\n\x1b\udcff"
     write_run(folder, predictions=make_predictions(names=names), model=hostile, config={"NAME": hostile, "B": endless})
     write_run(tmp_path / "b", dataset=endless)
-    write_page(tmp_path / "page.html", [folder, tmp_path / "b"])
+    write_page(tmp_path / "page.html", read_runs([folder, tmp_path / "b"]))
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert not set(page) & {"\x1b", "\u202e"}
     for name in ("results", "classes", "configuration"):
@@ -240,7 +240,7 @@ def test_broken_predictions_are_an_error(tmp_path):
     write_run(tmp_path / "a", predictions=p)
     replace(p, attributes=p.attributes * np.nan).save(tmp_path / "a" / "predictions.npz")
     with pytest.raises(
-        DataError, match=r"a/predictions\.npz: the predicted attributes of 42 of 42 rows are not finite"
+        DataError, match=r"a/predictions\.npz holds no .*: the predicted attributes of 42 of 42 rows are not finite"
     ):
         render(tmp_path / "a")
 
@@ -301,10 +301,11 @@ def test_histories_are_ordered_and_hold_the_runs_that_have_them():
 
 def test_the_page_is_written_whole_or_not_at_all(tmp_path):
     write_run(tmp_path / "a")
-    write_page(tmp_path / "pages" / "page.html", [tmp_path / "a"])
+    runs = read_runs([tmp_path / "a"])
+    write_page(tmp_path / "pages" / "page.html", runs)
     assert (tmp_path / "pages" / "page.html").read_text(encoding="utf-8") == render(tmp_path / "a")
-    with pytest.raises(DataError):
-        write_page(tmp_path / "other.html", [tmp_path])
+    with pytest.raises(TypeError):
+        write_page(tmp_path / "other.html", [replace(runs[0], results=None)])
     assert not (tmp_path / "other.html").exists()
 
 

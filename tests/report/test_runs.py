@@ -1,6 +1,7 @@
 """Run folders as they are read, their names, and their configurations side by side."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -44,13 +45,13 @@ DAMAGE = {
     "results": ("results.json", "[]", "results.json holds no results"),
     "predictions": ("predictions.npz", "PK", "predictions.npz holds no predictions"),
     "history": ("metrics.jsonl", '{"epoch": 1}\n{', "metrics.jsonl, line 2 is no epoch of a training"),
-    "epoch": ("metrics.jsonl", '{"loss": 1}', "metrics.jsonl, line 1 is no epoch of a training: 'epoch'"),
+    "epoch": ("metrics.jsonl", '{"loss": 1}', "metrics.jsonl, line 1 is no epoch of a training: epoch is missing"),
     "list": ("metrics.jsonl", "[1]", "metrics.jsonl, line 1 is no epoch of a training"),
     "loss": ("metrics.jsonl", '{"epoch": 1, "loss": "much"}', "metrics.jsonl, line 1 is no epoch of a training"),
     "rows": ("metrics.jsonl", '{"epoch": 1, "gzsl": {"oracle": 3}}', "metrics.jsonl, line 1 is no epoch"),
     "configuration": ("config.yaml", "- 1", "config.yaml holds no configuration"),
-    "yaml": ("config.yaml", "a: b: c", "config.yaml holds no configuration"),
-    "objects": ("config.yaml", "a: !!python/name:os.system", "config.yaml holds no configuration"),
+    "yaml": ("config.yaml", "a: b: c", "config.yaml, line 1: not valid YAML"),
+    "objects": ("config.yaml", "a: !!python/name:os.system", "config.yaml, line 1: not valid YAML"),
 }
 
 
@@ -64,10 +65,18 @@ def test_damaged_files_are_named(tmp_path, name, content, message):
         read_runs([tmp_path / "run"])
 
 
-@pytest.mark.parametrize("intervals", [[1], {"T1": 3}, {"T1": [0.1]}, {"T1": ["low", "high"]}])
-def test_damaged_intervals_are_told(tmp_path, intervals):
+@pytest.mark.parametrize(
+    ("intervals", "message"),
+    [
+        ([1], "intervals is a list of 1, expected a mapping"),
+        ({"T1": 3}, "intervals.T1 is 3, expected a list of two, each a number in 0..1"),
+        ({"T1": [0.1]}, "intervals.T1 is a list of 1, expected a list of two"),
+        ({"T1": ["low", "high"]}, "intervals.T1.0 is 'low', expected a number in 0..1"),
+    ],
+)
+def test_damaged_intervals_are_told(tmp_path, intervals, message):
     write_run(tmp_path, intervals=intervals)
-    with pytest.raises(DataError, match=r"results\.json holds no intervals"):
+    with pytest.raises(DataError, match=re.escape(f"results.json holds no results: {message}")):
         read_runs([tmp_path])
 
 

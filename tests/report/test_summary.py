@@ -47,7 +47,7 @@ def test_results_are_read_as_written(tmp_path):
         (None, "is no finished run: it has no results.json"),
         ("{", "holds no results"),
         ("[1]", "holds no results"),
-        ('{"T1": 1, "AUSUC": 1}', "holds no results: 'gzsl'"),
+        ('{"T1": 1, "AUSUC": 1}', "holds no results: gzsl is missing"),
         ('{"T1": null, "AUSUC": 1, "gzsl": {}}', "holds no results"),
     ],
 )

@@ -100,10 +100,12 @@ def test_comparison(analyze, runs, tmp_path, capsys, drawn, pairs):
     ]
     assert (row["group"], row[MEASURE]) == ("all", "error_mean")
     assert float(row["run - against"]) == pytest.approx(values[0] - values[1])
-    assert float(row["low"]) <= float(row["run - against"]) <= float(row["high"]) < 0
-    assert row["resampled"] == ("images" if pairs == 1 else "pairs")
+    assert float(row["low"]) <= float(row["run - against"]) <= float(row["high"])
+    assert row["interval"] == ("bootstrap over images" if pairs == 1 else "t over pairs")
     assert drawn[0][-1] == ("ReMSE", "MSE") and len(drawn[0][2]) == pairs
-    assert (output / "comparison.txt").read_text() in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert (output / "comparison.txt").read_text() in said
+    assert f"95 % interval of the mean of run - against: {row['interval']}" in said
     assert "against_squared_error_seen" in read(output / "attributes.csv")[0]
 
 
@@ -127,6 +129,19 @@ def test_seeds_are_compared_only_where_both_runs_say_theirs(analyze, runs, tmp_p
         assert analyze.main([run, "--against", other, "--resamples", "2", "--output", str(tmp_path / "output")]) == 0
 
 
+def test_a_broken_run_costs_its_pair_alone(analyze, runs, tmp_path, capsys, drawn):
+    Path(runs["remse_1"], "predictions.npz").write_bytes(b"PK")
+    output = tmp_path / "output"
+    columns = [[runs[f"{method}_{n}"] for n in (1, 2)] for method in ("remse", "mse")]
+    assert analyze.main([*columns[0], "--against", *columns[1], "--output", str(output), "--resamples", "5"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {runs['remse_1']}/predictions.npz holds no predictions: ")
+    assert list(read(output / "summary.csv")[0])[2:] == [runs["remse_2"]]
+    assert list(read(output / "summary_against.csv")[0])[2:] == [runs["mse_2"]]
+    assert {row["interval"] for row in read(output / "comparison.csv")} == {"bootstrap over images"}
+    assert analyze.main([runs["remse_1"], "--against", runs["mse_1"], "--output", str(tmp_path / "none")]) == 1
+    assert not (tmp_path / "none").exists()
+
+
 def not_finite(path):
     attributes = make().attributes
     attributes[3, 2] = np.nan
@@ -136,7 +151,11 @@ def not_finite(path):
 ERRORS = {
     "no run": (["missing"], None, "missing is no run: it has no predictions.npz"),
     "damaged": (["mse_1"], lambda p: (p / "mse_1/predictions.npz").write_bytes(b"PK"), "predictions.npz holds no"),
-    "not finite": (["mse_1"], not_finite, "mse_1/predictions.npz: the predicted attributes of 1 of 35 rows are not"),
+    "not finite": (
+        ["mse_1"],
+        not_finite,
+        "predictions.npz holds no predictions: the predicted attributes of 1 of 35 rows",
+    ),
     "numbers": (["mse_1", "mse_2", "--against", "remse_1"], None, "2 runs --against 1: they are paired by order"),
     "seeds": (["mse_1", "--against", "remse_2"], None, "mse_1 has seed 1 and"),
     "results": (

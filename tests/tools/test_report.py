@@ -1,5 +1,7 @@
 """Whole calls of the command line, in this process, on folders with small runs."""
 
+import re
+
 import pytest
 import report
 from stand_ins import write_run
@@ -42,7 +44,7 @@ ERRORS = {
         "error: --output is runs/mse/results.json, expected a",
     ),
     "a folder": (["runs/mse", "--output", "folder.html"], "error: "),
-    "damaged": (["runs/remse", "runs/mse"], "error: runs/mse/predictions.npz holds no predictions: "),
+    "damaged": (["runs/mse"], "error: runs/mse/predictions.npz holds no predictions: "),
 }
 
 
@@ -57,6 +59,22 @@ def test_errors_are_told_in_one_line(runs, capsys, argv, message):
     assert len(errors) == 1 and errors[0].startswith(message)
     assert (runs / "mse" / "results.json").read_bytes() == before
     assert not list(runs.rglob("*.html"))
+
+
+def test_broken_runs_are_told_and_the_others_shown(runs, capsys):
+    (runs / "mse" / "predictions.npz").write_bytes(b"PK")
+    write_run(runs / "other", 2)
+    (runs / "other" / "metrics.jsonl").write_text('{"epoch": -1}')
+    assert report.main(["runs/mse", "runs/remse", "runs/other", "--output", "page.html"]) == 1
+    said = capsys.readouterr()
+    first, second = said.err.splitlines()
+    assert first.startswith("error: runs/mse/predictions.npz holds no predictions: ")
+    assert second == (
+        "error: runs/other/metrics.jsonl, line 1 is no epoch of a training: "
+        "epoch is -1, expected a whole number in 0..1e+07"
+    )
+    assert said.out == "the page is page.html\n"
+    assert re.findall('data-run="([^"]*)"', (runs.parent / "page.html").read_text(encoding="utf-8")) == ["remse"]
 
 
 def test_what_argparse_refuses():

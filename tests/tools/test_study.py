@@ -1,6 +1,7 @@
 """The study of regression weights, on a few tiny features."""
 
 import csv
+import itertools
 import json
 import re
 from pathlib import Path
@@ -16,7 +17,7 @@ from stand_ins import REPOSITORY
 from REZSL.evaluation import Predictions, error_table, summarise
 
 ERRORS = ["{} error, mean x1e3", "{} error, std x1e3", "correlation with {} error"]
-FIGURES = ["T1", "H", "AUSUC", *ERRORS, "gradient share %"]
+FIGURES = ["T1", "oracle H", "AUSUC", *ERRORS, "gradient share %"]
 
 
 @pytest.fixture
@@ -115,6 +116,15 @@ def test_it_goes_on_with_what_is_missing(command, tmp_path, monkeypatch, capsys)
     assert trained == [2]
 
 
+def test_under_the_honest_protocol_h_is_that_of_its_row(command, tmp_path):
+    status, (row,) = command("mse", "2", "1", "TEST.PROTOCOL", "val", "SOLVER.BASE_LR", "0.3")
+    assert status == 0
+    rows = json.loads((tmp_path / "study" / "mse_2" / "seed_1" / "results.json").read_text())["gzsl"]
+    assert rows["val"]["H"] != rows["oracle"]["H"]
+    assert float(row["val H"].split()[0]) == pytest.approx(100 * rows["val"]["H"], abs=0.051)
+    assert "oracle H" not in row and "H" not in row
+
+
 def test_readme_holds_its_tables():
     """A study that the README reports is a table that the command above it writes."""
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -122,5 +132,14 @@ def test_readme_holds_its_tables():
     assert len(studies) == readme.count("python tools/study.py")
     for command, header in studies:
         (error,) = re.findall(r"--error (\w+)", command) or ["squared"]
-        table = study.Table(["LAMBDA1", "arm", *study.headings(error)], [["0", "mse", *["-"] * 7]])
+        table = study.Table(["LAMBDA1", "arm", *study.headings("test", error)], [["0", "mse", *["-"] * 7]])
         assert table.markdown().splitlines()[0] == header
+
+
+def test_every_h_of_the_readme_has_its_row():
+    """A column of H says whose it is, but for a table that has a column of rows."""
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    headers = [above for above, rule in itertools.pairwise(readme.splitlines()) if re.match(r"\|[ :-]*---", rule)]
+    assert len(headers) > 8
+    for cells in (line.strip("|").split("|") for line in headers):
+        assert not {"U", "S", "H"} & {cell.strip() for cell in cells}

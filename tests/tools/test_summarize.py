@@ -90,6 +90,37 @@ def test_what_cannot_be_summarised_is_told(write, tmp_path, monkeypatch, capsys,
     assert capsys.readouterr().err.strip() == f"error: {message}"
 
 
+def test_broken_runs_are_told_and_the_others_shown(write, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, more in (("low", {"t1": -5}), ("nan", {"t1": float("nan")}), ("good", {}), ("nobody", {"dataset": None})):
+        write(name, **more)
+    (tmp_path / "nobody" / "results.json").write_text('{"T1": 1, "AUSUC": 0, "gzsl": {}, "model": "A"}')
+    assert summarize.main(["low", "nan", "good", "nobody"]) == 1
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "error: low/results.json holds no results: T1 is -5, expected a number in 0..1",
+        "error: nan/results.json holds no results: T1 is nan, expected a number in 0..1",
+        "error: nobody/results.json holds no results to compare: dataset is missing",
+    ]
+    assert [line.split()[0] for line in said.out.splitlines()[1:]] == ["good", "good", "ReZSL"]
+
+
+def test_maxima_over_epochs_are_no_row_of_the_oracle(write, tmp_path):
+    maxima = {"T1": {"value": 0.75, "epoch": 3}, "AUSUC": {"value": 0.5, "epoch": 9}}
+    seeds = [write(f"many/seed_{n}", maxima_over_epochs=maxima, select_uses_test_labels=True) for n in (1, 2)]
+    stem = str(tmp_path / "t")
+    assert summarize.main([str(tmp_path / "many"), "--output", stem]) == 0
+    line = next(cells(line) for line in (tmp_path / "t.md").read_text().splitlines() if "each of its own" in line)
+    name = "maxima over epochs, each of its own, picked on test labels"
+    assert line[2:] == [name, "2", "75.0 ± 0.0", "-", "-", "-", "50.0 ± 0.0"]
+    tidy = [row for row in csv.DictReader((tmp_path / "t.csv").open(encoding="utf-8")) if row["row"] == name]
+    assert {row["figure"]: float(row["mean"]) for row in tidy} == {"T1": 75, "AUSUC": 50}
+    for rows, shown in (("val", False), ("oracle", True)):
+        write("val", rows=("val",))
+        assert summarize.main([*seeds, str(tmp_path / "val"), "--rows", rows, "--output", stem]) == 0
+        assert ("each of its own" in (tmp_path / "t.md").read_text()) == shown
+
+
 def test_a_narrow_console_shows_the_table(write, tmp_path, monkeypatch):
     for seed in (1, 2):
         write(f"größe/seed_{seed}", seed / 4)

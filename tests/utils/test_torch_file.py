@@ -229,6 +229,28 @@ def test_a_tensor_that_declares_more_than_the_file_has_takes_no_memory(tmp_path)
     assert refusal(path) == "is damaged: tensor 0 declares 12 bytes and has 8"
 
 
+@pytest.mark.parametrize("key", [True, False])
+def test_tuples_in_one_another_do_not_end_the_process(tmp_path, key):
+    """Python's hash of such a tuple runs off the stack."""
+    path = new_file(tmp_path)
+    deep = pickle.EMPTY_TUPLE + pickle.TUPLE1 * 300_000
+    content = pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + (deep + pickle.NONE if key else pickle.NONE + deep)
+    content += pickle.SETITEM + pickle.STOP
+    rewritten(path, lambda name, old: content if name.endswith("data.pkl") else old)
+    assert refusal(path) == "cannot be read: more than 100 tuples in one another"
+
+
+def test_dicts_that_hold_themselves_or_each_other_many_times_end():
+    inner = {"a": torch.ones(1)}
+    inner["model"] = inner
+    assert list(unwrapped_state({"state_dict": inner}, "x")) == ["a"]
+    empty: dict = {}
+    for _ in range(6):
+        empty = {f"key{n}": empty for n in range(1000)}
+    with pytest.raises(DataError, match="x holds no state_dict of tensors"):
+        unwrapped_state(empty, "x")
+
+
 def test_an_old_file_that_declares_more_than_it_has_takes_no_memory(tmp_path):
     buffer = io.BytesIO()
     torch.save({"a": torch.zeros(3)}, buffer, _use_new_zipfile_serialization=False)
