@@ -47,7 +47,7 @@ from REZSL.solver import build_solver
 from REZSL.utils.command import leading_seeds, run_command
 from REZSL.utils.device import allow_tf32, check_precision, resolve_device
 from REZSL.utils.distributed import barrier, finish, is_main, main_first, start, world_size
-from REZSL.utils.errors import ConfigError, RunError
+from REZSL.utils.errors import ConfigError, DataError, RunError
 from REZSL.utils.logging import setup_logging
 from REZSL.utils.seeding import seed_everything
 from REZSL.utils.torch_file import read_torch_file, unwrapped_state
@@ -206,7 +206,10 @@ def _choose(cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device, a
         again: its length has changed since it chose.
     """
     if folder.choice.exists() and not again:
-        return Choice(*(read_choice(folder.choice)[name] for name in Choice._fields))
+        try:
+            return Choice(*(read_choice(folder.choice)[name] for name in Choice._fields))
+        except DataError as error:
+            raise DataError(f"{error}: delete it, and --resume chooses again by the training beside it") from None
     log.info("validation: epoch by %s, gamma by H", cfg.TEST.VAL_METRIC)
     folder.path.mkdir(exist_ok=True)
     data = build_validation_data(cfg, data.split)

@@ -20,6 +20,7 @@ from REZSL.data import (
 from REZSL.evaluation import Predictions, Results
 from REZSL.utils.errors import ConfigError, DataError
 
+from .content import count_of
 from .run_folder import InUse, RunFolder, numbered
 from .tokens import keep_tokens
 from .trainer import Trainer
@@ -127,9 +128,9 @@ def resume_from(cfg: CfgNode, start: dict, trainer: Trainer) -> int:
     for key, name in (("RESUME_OPTIM", "optimizer"), ("RESUME_SCHED", "schedule")):
         if solver[key] and name not in start:
             raise ConfigError(f"SOLVER.{key}: {cfg.MODEL.WEIGHT} holds no {name}; last.pth of a run does")
-    if solver.RESUME_SCHED and start["epoch"] >= solver.MAX_EPOCH:
-        raise ConfigError(f"SOLVER.MAX_EPOCH is {solver.MAX_EPOCH}, and {cfg.MODEL.WEIGHT} is that far already")
     try:
+        if solver.RESUME_SCHED and count_of(start, "epoch") >= solver.MAX_EPOCH:
+            raise ConfigError(f"SOLVER.MAX_EPOCH is {solver.MAX_EPOCH}, and {cfg.MODEL.WEIGHT} is that far already")
         return trainer.resume(start, solver.RESUME_OPTIM, solver.RESUME_SCHED)
     except DataError as error:
         raise DataError(f"the training cannot go on from {cfg.MODEL.WEIGHT}: {error}") from None

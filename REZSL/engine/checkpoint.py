@@ -20,7 +20,7 @@ from .content import check_tensors, state_form
 
 log = logging.getLogger(__name__)
 
-LONGEST = 2**28  # characters of all plain values of a checkpoint, a hundred for each
+LONGEST = 2**27  # characters of all plain values of a checkpoint, a hundred for each
 
 
 def save_checkpoint(path: str | os.PathLike, keep: int = 0, **content: Any) -> None:

@@ -159,7 +159,7 @@ def test_a_changed_checkpoint_is_refused_whole_or_gives_the_run(stopped, tmp_pat
         part = content
         for key in place:
             part = part[key]
-        for new in draw.sample(changes(part), 2):
+        for new in draw.sample(changes(part), 2 if digest else 1):
             if not place and new is ABSENT:
                 continue
             changed = replaced(content, place, lambda old, new=new: new)
@@ -178,7 +178,7 @@ def test_a_changed_checkpoint_is_refused_whole_or_gives_the_run(stopped, tmp_pat
                 assert_same(everything(trainer), before)
             else:
                 goes_on(trainer, None if not digest else everything(whole)[:5])
-    assert tried > 150, tried
+    assert tried > 80, tried
     assert refused > 0.4 * tried, (refused, tried)
 
 

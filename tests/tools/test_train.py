@@ -20,7 +20,7 @@ import yaml
 from PIL import Image
 
 from REZSL.config import get_defaults, load_config
-from REZSL.engine import Trainer
+from REZSL.engine import RunFolder, Trainer
 from REZSL.evaluation import Predictions, evaluate, evaluate_gzsl
 
 BASE = {
@@ -804,6 +804,216 @@ def test_a_run_goes_on_with_another_config_only_if_told(run, tmp_path, monkeypat
     assert run("run", changed, "--resume", "--accept-changes") == 0
     assert "going on with another config: MODEL.SCALE 20.0, now 10.0" in capsys.readouterr().err
     assert load_config(tmp_path / "run" / "config.yaml").MODEL.SCALE == 10
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("stopped", [False, True], ids=["at once", "stopped on its way"])
+@pytest.mark.parametrize("protocol", ["test", "val", "oracle"])
+def test_a_finished_run_that_is_made_longer_is_the_longer_run(run, tmp_path, monkeypatch, protocol, stopped):
+    """Under the step schedule, whose rates do not depend on the end."""
+    options = "DATALOADER.N_BATCH 3 SOLVER.BASE_LR 0.3 SOLVER.STEPS 2"
+    flags = VAL if protocol == "val" else ()
+    options += " TEST.SELECT oracle" if protocol == "oracle" else ""
+    longer = f"{options} SOLVER.MAX_EPOCH 4"
+    assert run("whole", longer, *flags) == 0
+    assert run("run", f"{options} SOLVER.MAX_EPOCH 2", *flags) == 0
+    assert run("run", longer, *flags, "--resume") == 1
+    if stopped:
+        with monkeypatch.context() as patch:
+            interrupt_step(patch, 2)
+            assert run("run", longer, *flags, "--resume", "--accept-changes") == 143
+        assert not (tmp_path / "run" / "results.json").exists()
+        assert not (tmp_path / "run" / "val" / "choice.json").exists()
+        assert run("run", longer, *flags, "--resume") == 0
+    else:
+        assert run("run", longer, *flags, "--resume", "--accept-changes") == 0
+    whole, parts = (tmp_path / name for name in ("whole", "run"))
+    assert (whole / "results.json").read_bytes() == (parts / "results.json").read_bytes()
+    for trained in ("val", ".") if protocol == "val" else (".",):
+        lines, others = read_metrics(whole / trained), read_metrics(parts / trained)
+        assert [line["loss"] for line in lines] == [line["loss"] for line in others]
+    assert load_config(parts / "config.yaml").SOLVER.MAX_EPOCH == 4
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_cosine_goes_on_by_the_longer_one(run, tmp_path, capsys):
+    options = "DATALOADER.N_BATCH 2 SOLVER.SCHEDULE cosine SOLVER.MAX_EPOCH"
+    for name, epochs, *flags in (("whole", 4), ("run", 2), ("run", 4, "--resume", "--accept-changes")):
+        assert run(name, f"{options} {epochs}", *flags) == 0
+    assert "going on with another config: SOLVER.MAX_EPOCH 2, now 4" in capsys.readouterr().err
+    ours, theirs = ([line["lr"] for line in read_metrics(tmp_path / name)] for name in ("run", "whole"))
+    assert ours[2:] == theirs[2:]
+    assert ours[:2] != theirs[:2]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_finished_seeds_are_made_longer(run, tmp_path):
+    seeds = "--seeds", "1", "2"
+    assert run("whole", "SOLVER.MAX_EPOCH 3", *seeds) == 0
+    assert run("many", "SOLVER.MAX_EPOCH 2", "--seeds", "1") == 0
+    assert run("many", "SOLVER.MAX_EPOCH 3", "--accept-changes", *seeds) == 0
+    for path in ("seeds.csv", "seed_1/results.json", "seed_2/results.json"):
+        assert (tmp_path / "many" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes()
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            "SOLVER.BASE_LR 0.5",
+            "is finished, and a change (SOLVER.BASE_LR 0.01, now 0.5) would train nothing: set anoth",
+        ),
+        ("SOLVER.MAX_EPOCH 1", "would train nothing: set another OUTPUT_DIR, or SOLVER.MAX_EPOCH above 2"),
+        ("TEST.SELECT oracle", "of another TEST.SELECT (TEST.SELECT 'last', now 'oracle'), of whose epochs only"),
+        ("TEST.PROTOCOL val SOLVER.MAX_EPOCH 4", "of another TEST.PROTOCOL (SOLVER.MAX_EPOCH 2, now 4; TEST.PROTOCOL"),
+    ],
+)
+def test_changes_that_would_do_nothing_or_mix_are_refused(run, tmp_path, capsys, change, told):
+    assert run("run", "SOLVER.MAX_EPOCH 2") == 0
+    before = contents(tmp_path / "run")
+    capsys.readouterr()
+    assert run("run", f"SOLVER.MAX_EPOCH 2 {change}", "--resume", "--accept-changes") == 1
+    assert told in the_error(capsys)
+    assert contents(tmp_path / "run") == before
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_run_is_not_made_shorter_than_it_is(run, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        interrupt_step(patch, 10)
+        assert run("run", LONGER) == 143
+    before = contents(tmp_path / "run")
+    capsys.readouterr()
+    assert run("run", f"{LONGER} SOLVER.MAX_EPOCH 2", "--resume", "--accept-changes") == 1
+    assert "the training is to end after epoch 2, and" in the_error(capsys)
+    after = contents(tmp_path / "run")
+    assert all(after[path] == content for path, content in before.items() if path.name != "log.txt")
+    assert run("run", LONGER, "--resume") == 0
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_start_that_fails_before_training_costs_nothing(run, tiny, tmp_path, capsys):
+    """Neither the folder, of the same command, nor the results of a finished run that was to go on."""
+    (tiny.folder / "res101.mat").rename(tmp_path / "away.mat")
+    assert run("run") == 1
+    (tmp_path / "away.mat").rename(tiny.folder / "res101.mat")
+    assert run("run") == 0
+    before = contents(tmp_path / "run")
+    (tiny.folder / "res101.mat").rename(tmp_path / "away.mat")
+    assert run("run", "SOLVER.MAX_EPOCH 2", "--resume", "--accept-changes") == 1
+    (tmp_path / "away.mat").rename(tiny.folder / "res101.mat")
+    after = contents(tmp_path / "run")
+    assert all(after[path] == content for path, content in before.items() if path.name != "log.txt")
+    assert run("run", "", "--resume") == 0
+    assert "is finished already" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("left", ["last-1.pth", "val/last.pth", "val/choice.json"])
+def test_a_fresh_run_reads_nothing_that_another_left(run, tmp_path, capsys, left):
+    assert run("other", "SEED 9", *VAL) == 0
+    path = tmp_path / "run" / left
+    path.parent.mkdir(parents=True)
+    (tmp_path / "other" / left.replace("-1", "")).rename(path)
+    assert run("run", "", *VAL) == 1
+    assert f"OUTPUT_DIR {tmp_path / 'run'} already holds a run" in the_error(capsys)
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_copies_beside_the_checkpoints_are_nobodys(run, tmp_path, monkeypatch):
+    for name in ("last-backup.pth", "last-1 (copy).pth", "last-1.pth.bak"):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / name).write_bytes(b"mine")
+    with monkeypatch.context() as patch:
+        interrupt_step(patch, 6)
+        assert run("run", LONGER) == 143
+    (tmp_path / "run" / "last.pth").unlink()
+    assert run("run", LONGER, "--resume") == 0
+    assert (tmp_path / "run" / "last-backup.pth").read_bytes() == b"mine"
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_run_in_use_is_refused_and_that_of_a_dead_process_taken_over(run, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        interrupt_step(patch, 2)
+        assert run("run", LONGER) == 143
+    folder = RunFolder(tmp_path / "run")
+    folder.claim()
+    before = contents(tmp_path / "run")
+    capsys.readouterr()
+    for flags in ((), ("--resume",), ("--seeds", "1")):
+        name = "run" if not flags or flags[0] == "--resume" else "."
+        (tmp_path / "seed_1").exists() or (tmp_path / "seed_1").symlink_to(tmp_path / "run")
+        assert run(name, LONGER, *flags) == 1
+        assert "is in use by process" in the_error(capsys)
+    assert contents(tmp_path / "run") == before
+    lock = tmp_path / "run" / ".lock"
+    text = lock.read_text().replace(f'"process": {os.getpid()}', f'"process": {2**30}')
+    folder.release()
+    lock.write_text(text)
+    (tmp_path / "run" / ".last.abcd1234.pth").write_bytes(b"half")
+    assert run("run", LONGER, "--resume") == 0
+    assert f"OUTPUT_DIR {tmp_path / 'run'} was that of process {2**30} on" in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_evaluations_at_once_have_a_folder_each(run, tmp_path):
+    assert run("run") == 0
+    first = RunFolder(tmp_path / "run" / "eval")
+    first.claim()
+    assert run("run", f"MODEL.WEIGHT {tmp_path / 'run' / 'best.pth'}", "--eval-only") == 0
+    first.release()
+    assert [path.parent.name for path in tmp_path.glob("run/eval*/results.json")] == ["eval-2"]
+    assert run("run", f"MODEL.WEIGHT {tmp_path / 'run' / 'best.pth'}", "--eval-only") == 0
+    assert (tmp_path / "run" / "eval" / "results.json").exists()
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize(
+    "text", ["", "[1]", '{"epoch": 1}', "CHANGED", '{"epoch": 1.0, "gamma": 0, "AUSUC": 0, "H": 0}']
+)
+def test_a_damaged_choice_is_told_and_made_again(run, tmp_path, monkeypatch, capsys, text):
+    assert run("whole", LONGER, *VAL) == 0
+    with monkeypatch.context() as patch:
+        interrupt_step(patch, 14)
+        assert run("run", LONGER, *VAL) == 143
+    choice = tmp_path / "run" / "val" / "choice.json"
+    text = choice.read_text().replace('"gamma": ', '"gamma": NaN, "was": ') if text == "CHANGED" else text
+    choice.write_text(text)
+    capsys.readouterr()
+    assert run("run", LONGER, *VAL, "--resume") == 1
+    message = the_error(capsys)
+    assert str(choice) in message
+    assert message.endswith(": delete it, and --resume chooses again by the training beside it")
+    choice.unlink()
+    assert run("run", LONGER, *VAL, "--resume") == 0
+    assert (tmp_path / "whole/results.json").read_bytes() == (tmp_path / "run/results.json").read_bytes()
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"model": None}, "last.pth"),
+        ({"schedule": {"last_epoch": float("nan"), "_step_count": 1}}, "last_epoch is of type float, expected int"),
+        ({"epoch": "1"}, "epoch is of type str, expected int"),
+        ({"criterion": {}}, "its criterion has no"),
+        ({"optimizer": {"state": {0: {"momentum_buffer": torch.zeros(3)}}, "param_groups": []}}, "other parameters"),
+    ],
+    ids=["model", "schedule", "epoch", "criterion", "optimizer"],
+)
+def test_a_start_from_a_checkpoint_that_is_not_whole_is_refused(run, tmp_path, capsys, changed, told):
+    options = "MODEL.REZSL.USE True MODEL.REZSL.P 0.5"
+    assert run("first", options) == 0
+    path = tmp_path / "first" / "last.pth"
+    content = torch.load(path, weights_only=True)
+    torch.save({key: value for key, value in content.items() if key != "digest"} | changed, path)
+    capsys.readouterr()
+    resume = f"MODEL.WEIGHT {path} SOLVER.RESUME_OPTIM True SOLVER.RESUME_SCHED True SOLVER.MAX_EPOCH 2"
+    assert run("second", f"{options} {resume}") == 1
+    assert told in the_error(capsys)
 
 
 @pytest.mark.usefixtures("without_figures")
