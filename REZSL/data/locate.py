@@ -31,7 +31,7 @@ def missing_images(recorded: Sequence[str], found: Sequence[Path | None], folder
     if not missing:
         return None
     tails = (Path(folder, *_parts(path)[i:]) for path in missing[:3] for i in range(len(_parts(path))))
-    links = [f"{tail} {absence(tail)}" for tail in tails if tail.is_symlink()]
+    links = [f"{tail} {absence(tail)}" for tail in tails if os.path.islink(tail)]
     reason = f" ({listed(links, 1)})" if links else ""
     return (
         f"{len(missing)} of {len(recorded)} images are not under {folder}, recorded as {listed(missing, 3)}{reason}: "
@@ -66,7 +66,7 @@ def locate_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Pa
     def directories(parts: tuple[str, ...]) -> list[Path]:
         """The tails of a recorded folder that exist, longest first."""
         tails = (folder.joinpath(*parts[i:]) for i in range(len(parts) + 1))
-        return [tail for tail in tails if tail.is_dir()]
+        return [tail for tail in tails if os.path.isdir(tail)]  # unlike Path.is_dir, of impossible names too
 
     @cache
     def called(directory: Path) -> dict[str, list[str]]:
@@ -81,13 +81,13 @@ def locate_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Pa
         """The one path below ``directory`` that is called like ``parts``."""
         if not parts:
             return directory
-        names = called(directory).get(_plain(parts[0]), ()) if directory.is_dir() else ()
+        names = called(directory).get(_plain(parts[0]), ()) if os.path.isdir(directory) else ()
         return like(directory / names[0], parts[1:]) if len(names) == 1 else None
 
     def alike(path: str) -> Path | None:
         parts = _parts(path)
         places = (like(folder, parts[i:]) for i in range(len(parts)))
-        return next((place for place in places if place is not None and place.is_file()), None)
+        return next((place for place in places if place is not None and os.path.isfile(place)), None)
 
     found: list[Path | None] = []
     for path in recorded:

@@ -57,6 +57,8 @@ class MatFile:
         """The cells of ``key`` as text; empty where the file has no such key."""
         if key not in self.content:
             return ()
+        if self[key].size and self[key].dtype.kind not in "OU":
+            raise DataError(f"{self.path}: {key} must hold text, got {_kind(self[key])}")
         return tuple("".join(str(part) for part in np.ravel(cell)).strip() for cell in np.ravel(self[key]))
 
     def integers(self, key: str) -> np.ndarray:

@@ -130,6 +130,14 @@ def test_two_images_are_never_one_file(tmp_path):
     assert found == [tmp_path / "a/1.jpg", None, None, None, both, both, None]
 
 
+@pytest.mark.parametrize("recorded", ["a" * 300 + "/1.jpg", "a/" + "b" * 300, "a\0/1\0.jpg", "/".join("a" * 3000)])
+def test_impossible_names_are_missing(tmp_path, recorded):
+    touch(tmp_path, "2.jpg")
+    assert locate_images(["x/2.jpg", recorded], tmp_path) == [tmp_path / "2.jpg", None]
+    with pytest.raises(DataError, match="1 of 2 images are not under"):
+        find_images(["x/2.jpg", recorded], tmp_path)
+
+
 # ---- symbolic links
 
 
