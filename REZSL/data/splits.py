@@ -1,6 +1,7 @@
 """The xlsa17 files (Xian et al., TPAMI 2018) read into a frozen :class:`ZSLSplit`.
 
-The only place that knows the files' keys, their 1-based indices and the renumbering of classes.
+The only place that knows the files' keys (those of the signatures are in ``signatures.py``), their 1-based indices and
+the renumbering of classes.
 """
 
 import logging

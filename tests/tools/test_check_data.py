@@ -181,6 +181,7 @@ BREAKS = {
     "logical": lambda a: a > 3,
     "uint64": lambda a: a.astype(np.uint64) + np.uint64(2**63),
     "least int64": lambda a: np.full(a.shape, -(2**63), np.int64),
+    "a matrix": lambda a: a[: len(a) // 2 * 2].reshape(-1, 2),
     "two columns": lambda a: np.tile(a, (1, 2)),
     "three axes": lambda a: np.tile(a[:, :, None], (1, 1, 2)),
     "one": lambda a: a[:1],
