@@ -118,6 +118,7 @@ def check_splits(files: XlsaFiles) -> list[Finding]:
     findings = [Finding("splits", "error", problem) for problem in _contradictions(files, "splits")]
     if not set(PARTS) <= set(files.rows) or files.class_of is None:
         return findings
+    findings += _left_out(files)
     if not len(files.rows["test_seen"]):
         message = f"{files.splits_path} has no test_seen_loc: plain zero-shot learning, T1 alone is evaluated"
         findings.append(Finding("splits", "note", message))
@@ -227,6 +228,20 @@ def _judged(message: str, share: float, first: str) -> tuple[str, str]:
         return "error", f"{message}; that is too many ({share:.1%}): the model trains on its test"
     advice = "real data hold a few; take them out of the split if every image counts"
     return "warning", f"{message}; {share:.2%}: {advice}"
+
+
+def _left_out(files: XlsaFiles) -> list[Finding]:
+    """What no part holds: of all images, and of trainval where it is divided into train and val."""
+    divisions = [("images", np.arange(files.num_images), PARTS)]
+    if set(VALIDATION_PARTS) <= set(files.rows):
+        divisions.append(("images of trainval_loc", files.images("trainval"), VALIDATION_PARTS))
+    findings = []
+    for what, whole, parts in divisions:
+        out = np.setdiff1d(whole, np.concatenate([files.images(part) for part in parts]))
+        if len(out):
+            message = f"{len(out)} of {len(whole)} {what} are in no part ({', '.join(parts)}), e.g. image {out[0] + 1}"
+            findings.append(Finding("splits", "note", f"{files.splits_path}: {message}"))
+    return findings
 
 
 def _leaks(files: XlsaFiles, part: str) -> list[Finding]:

@@ -31,7 +31,7 @@ def missing_images(recorded: Sequence[str], found: Sequence[Path | None], folder
     if not missing:
         return None
     tails = (Path(folder, *_parts(path)[i:]) for path in missing[:3] for i in range(len(_parts(path))))
-    links = [f"{tail} {absence(tail)}" for tail in tails if tail.is_symlink()]
+    links = [f"{tail} {absence(tail)}" for tail in tails if os.path.islink(tail)]
     reason = f" ({listed(links, 1)})" if links else ""
     return (
         f"{len(missing)} of {len(recorded)} images are not under {folder}, recorded as {listed(missing, 3)}{reason}: "
@@ -58,6 +58,17 @@ def locate_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Pa
             f"the image folder {folder} {absence(folder)}: put the images there, or set DATASETS.IMAGE_ROOT"
         )
 
+    found = _as_written(recorded, folder)
+    missing = [path for path, place in zip(recorded, found, strict=True) if place is None]
+    if not missing:
+        return found
+    loose = _alike(missing, folder)
+    claims = Counter(place for _, place in {*zip(recorded, found, strict=True), *loose.items()})
+    only = {path: place for path, place in loose.items() if claims[place] == 1}
+    return [place or only.get(path) for path, place in zip(recorded, found, strict=True)]
+
+
+def _as_written(recorded: Sequence[str], folder: Path) -> list[Path | None]:
     @cache
     def files_in(directory: Path) -> frozenset[str]:
         return frozenset(entry.name for entry in _entries(directory) if _is_file(entry))
@@ -66,39 +77,42 @@ def locate_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Pa
     def directories(parts: tuple[str, ...]) -> list[Path]:
         """The tails of a recorded folder that exist, longest first."""
         tails = (folder.joinpath(*parts[i:]) for i in range(len(parts) + 1))
-        return [tail for tail in tails if tail.is_dir()]
-
-    @cache
-    def called(directory: Path) -> dict[str, list[str]]:
-        """The names in a directory by what they become when capitals and accents are not told apart."""
-        names = defaultdict(list)
-        for entry in _entries(directory):
-            names[_plain(entry.name)].append(entry.name)
-        return names
-
-    @cache
-    def like(directory: Path, parts: tuple[str, ...]) -> Path | None:
-        """The one path below ``directory`` that is called like ``parts``."""
-        if not parts:
-            return directory
-        names = called(directory).get(_plain(parts[0]), ()) if directory.is_dir() else ()
-        return like(directory / names[0], parts[1:]) if len(names) == 1 else None
-
-    def alike(path: str) -> Path | None:
-        parts = _parts(path)
-        places = (like(folder, parts[i:]) for i in range(len(parts)))
-        return next((place for place in places if place is not None and place.is_file()), None)
+        return [tail for tail in tails if os.path.isdir(tail)]  # unlike Path.is_dir, of impossible names too
 
     found: list[Path | None] = []
     for path in recorded:
         *parts, name = _parts(path) or ("",)
         place = next((d for d in directories(tuple(parts)) if name in files_in(d)), None)
         found.append(None if place is None else place / name)
-    if None not in found:
-        return found
-    loose = [alike(path) if place is None else None for path, place in zip(recorded, found, strict=True)]
-    claims = Counter(place for _, place in {*zip(recorded, found, strict=True), *zip(recorded, loose, strict=True)})
-    return [place or (other if claims[other] == 1 else None) for place, other in zip(found, loose, strict=True)]
+    return found
+
+
+def _alike(recorded: Sequence[str], folder: Path) -> dict[str, Path | None]:
+    """The file that the longest tail of each path names, capitals and composed accents not told apart."""
+
+    @cache
+    def called(directory: Path) -> dict[str, list[str]]:
+        """The names in a directory, by what they become."""
+        names = defaultdict(list)
+        for entry in _entries(directory) if os.path.isdir(directory) else ():
+            names[_plain(entry.name)].append(entry.name)
+        return names
+
+    def like(parts: Sequence[str]) -> Path | None:
+        place = folder
+        for part in parts:
+            names = called(place).get(_plain(part), ())
+            if len(names) != 1:
+                return None
+            place /= names[0]
+        return place if os.path.isfile(place) else None
+
+    found = {}
+    for path in recorded:
+        parts = _parts(path)
+        places = (like(parts[i:]) for i in range(len(parts)))
+        found[path] = next((place for place in places if place is not None), None)
+    return found
 
 
 def _parts(path: str) -> tuple[str, ...]:

@@ -57,11 +57,15 @@ class MatFile:
         """The cells of ``key`` as text; empty where the file has no such key."""
         if key not in self.content:
             return ()
+        if self[key].size and self[key].dtype.kind not in "OU":
+            raise DataError(f"{self.path}: {key} must hold text, got {_kind(self[key])}")
         return tuple("".join(str(part) for part in np.ravel(cell)).strip() for cell in np.ravel(self[key]))
 
     def integers(self, key: str) -> np.ndarray:
-        """The whole numbers of ``key``, flat, as int64."""
+        """The whole numbers of ``key``, one axis of which may be longer than 1, flat, as int64."""
         values = np.ravel(self[key])
+        if values.size and max(self[key].shape) != values.size:
+            raise DataError(f"{self.path}: {key} must be a column (n, 1), got {self[key].shape}")
         if values.dtype.kind not in "iuf":
             raise DataError(f"{self.path}: {key} must hold whole numbers, got {_kind(values)}")
         with np.errstate(invalid="ignore"):

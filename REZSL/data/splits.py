@@ -1,6 +1,7 @@
 """The xlsa17 files (Xian et al., TPAMI 2018) read into a frozen :class:`ZSLSplit`.
 
-The only place that knows the files' keys, their 1-based indices and the renumbering of classes.
+The only place that knows the files' keys (those of the signatures are in ``signatures.py``), their 1-based indices and
+the renumbering of classes.
 """
 
 import logging
@@ -198,4 +199,4 @@ def _features(images: MatFile) -> np.ndarray:
     if features.ndim != 2 or features.dtype.kind not in "iufb" or not features.size:
         raise DataError(f"{images.path}: features must be numbers (D, n), got {features.dtype} {features.T.shape}")
     with np.errstate(over="ignore"):  # infinity is told with the image that has it
-        return np.ascontiguousarray(features, np.float32)
+        return np.require(features, np.float32, ["C", "W"])

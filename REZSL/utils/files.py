@@ -39,11 +39,11 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def absence(path: str | os.PathLike) -> str:
     """Says why ``path`` cannot be used: it is missing, or a link that leads nowhere or in a circle."""
-    if not os.path.islink(path):
-        return "is missing"
     try:
         os.stat(path)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            return "is a symbolic link that leads in a circle"
-    return f"is a link to {os.readlink(path)}, which is missing"
+            return "is, or lies behind, a symbolic link that leads in a circle"
+        if os.path.islink(path):
+            return f"is a link to {os.readlink(path)}, which is missing"
+    return "is missing"

@@ -199,6 +199,16 @@ def test_train_and_val_share_a_class(tiny):
     assert_found(check(tiny.write()), ("splits", "error", pattern))
 
 
+def test_images_in_no_part_are_a_note(tiny):
+    for key in (TRAINVAL, TEST_UNSEEN, "val_loc"):
+        tiny.att_splits[key] = column(rows(tiny, key)[1:])
+    findings = check(tiny.write())
+    said = [f.message for f in findings if (f.check, f.level) == ("splits", "note")]
+    assert len(said) == 2
+    assert "2 of 42 images are in no part (trainval, test_seen, test_unseen), e.g. image 1" in said[0]
+    assert "1 of 19 images of trainval_loc are in no part (train, val), e.g. image 36" in said[1]
+
+
 def test_no_validation_classes_are_a_note(tiny):
     del tiny.att_splits["train_loc"]
     findings = check(tiny.write())

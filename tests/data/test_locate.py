@@ -130,6 +130,14 @@ def test_two_images_are_never_one_file(tmp_path):
     assert found == [tmp_path / "a/1.jpg", None, None, None, both, both, None]
 
 
+@pytest.mark.parametrize("recorded", ["a" * 300 + "/1.jpg", "a/" + "b" * 300, "a\0/1\0.jpg", "/".join("a" * 3000)])
+def test_impossible_names_are_missing(tmp_path, recorded):
+    touch(tmp_path, "2.jpg")
+    assert locate_images(["x/2.jpg", recorded], tmp_path) == [tmp_path / "2.jpg", None]
+    with pytest.raises(DataError, match="1 of 2 images are not under"):
+        find_images(["x/2.jpg", recorded], tmp_path)
+
+
 # ---- symbolic links
 
 
@@ -139,16 +147,22 @@ def test_links_that_lead_in_a_circle_or_nowhere_are_named(tmp_path):
     (tmp_path / "a/3.jpg").symlink_to("gone.jpg")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     for recorded, said in (
-        (["a/1.jpg", "a/2.jpg"], "recorded as a/2.jpg .*a/2.jpg is a symbolic link that leads in a circle"),
+        (
+            ["a/1.jpg", "a/2.jpg"],
+            "recorded as a/2.jpg .*a/2.jpg is, or lies behind, a symbolic link that leads in a circle",
+        ),
         (["a/1.jpg", "a/3.jpg"], "recorded as a/3.jpg .*a/3.jpg is a link to gone.jpg, which is missing"),
     ):
         with pytest.raises(DataError, match=f"1 of 2 images are not under {tmp_path}, {said}"):
             find_images(recorded, tmp_path)
-    with pytest.raises(DataError, match=r"the image folder .*circle is a symbolic link that leads in a circle: put"):
+    with pytest.raises(
+        DataError, match=r"the image folder .*circle is, or lies behind, a symbolic link that leads in a circle: put"
+    ):
         find_images(["a/1.jpg"], tmp_path / "circle")
 
 
 def test_a_folder_that_links_to_itself_is_no_trouble(tmp_path):
     touch(tmp_path, "a/1.jpg")
     (tmp_path / "a/a").symlink_to(tmp_path / "a")
-    assert find_images(["x/a/a/a/1.jpg", "A/a/1.JPG"], tmp_path)[0] == tmp_path / "a/a/a/1.jpg"
+    assert find_images(["x/a/a/a/1.jpg"], tmp_path) == [tmp_path / "a/a/a/1.jpg"]
+    assert locate_images(["A/a/1.JPG", "/".join("A" * 3000) + "/1.jpg"], tmp_path)[0] == tmp_path / "a/a/1.jpg"

@@ -6,7 +6,14 @@ import sys
 import check_data
 import numpy as np
 import pytest
+import scipy.sparse
 import yaml
+from stand_ins import TinyData, write_cells
+
+from REZSL.config import load_config
+from REZSL.data import build_data
+from REZSL.data import check_data as find
+from REZSL.utils.errors import REZSLError
 
 FEATURES = "DATASETS.INPUT features MODEL.BACKBONE.TYPE features"
 BASE = {
@@ -155,6 +162,64 @@ def test_weights_elsewhere(tiny, check, tmp_path):
     status, printed, _ = check(f"MODEL.META_ARCHITECTURE AttentionNet {where}")
     assert status == 0 and ("ok", "word") in levels(printed)
     assert "word" not in {name for _, name in levels(check(f"DATASETS.IMAGE_ROOT {tmp_path / 'photos'}")[1])}
+
+
+BREAKS = {
+    "gone": None,
+    "empty": lambda a: np.empty((0, 0)),
+    "zeros": lambda a: 0.0 * a,
+    "negative": lambda a: -1.0 * a,
+    "huge": lambda a: 1e300 * a,
+    "beyond float64": lambda a: a + 2.0**53,
+    "NaN": lambda a: a * np.nan,
+    "infinity": lambda a: a * np.inf,
+    "halves": lambda a: a + 0.5,
+    "text": lambda a: "abc",
+    "cells": lambda a: write_cells("abc"),
+    "cells of numbers": lambda a: write_cells([np.array([[i]]) for i in np.ravel(a)]),
+    "complex": lambda a: a + 1j,
+    "logical": lambda a: a > 3,
+    "uint64": lambda a: a.astype(np.uint64) + np.uint64(2**63),
+    "least int64": lambda a: np.full(a.shape, -(2**63), np.int64),
+    "a matrix": lambda a: a[: len(a) // 2 * 2].reshape(-1, 2),
+    "two columns": lambda a: np.tile(a, (1, 2)),
+    "three axes": lambda a: np.tile(a[:, :, None], (1, 1, 2)),
+    "one": lambda a: a[:1],
+    "twice": lambda a: np.concatenate([a, a]),
+    "counted from 0": lambda a: a - 1.0,
+    "a struct": lambda a: {"a": a},
+    "sparse": lambda a: scipy.sparse.csc_array(a.astype(float)),
+}
+ARRAYS = ["labels", "trainval_loc", "test_seen_loc", "test_unseen_loc", "train_loc", "val_loc"]
+
+
+@pytest.mark.parametrize("key", [*ARRAYS, "image_files", "allclasses_names"])
+def test_broken_arrays_are_findings_and_what_is_an_error_ends_a_training(tmp_path, key):
+    words = f"DATASETS.NAME TINY DATASETS.ROOT {tmp_path} DATASETS.WAYS 2 DATASETS.SHOTS 2 {FEATURES}"
+    cfg = load_config(None, words.split())
+    errors = {}
+    for name, change in BREAKS.items():
+        if key not in ARRAYS and name not in ("gone", "empty", "text", "cells", "a struct"):
+            continue
+        tiny = TinyData(tmp_path)
+        content = tiny.res101 if key in tiny.res101 else tiny.att_splits
+        content[key] = change(content[key]) if change else None
+        if not change:
+            del content[key]
+        tiny.write()
+        findings = find(cfg)
+        assert findings and not any("\n" in finding.message for finding in findings)
+        errors[name] = [f.message for f in findings if f.level == "error" and f.check not in ("duplicates", "config")]
+        try:
+            build_data(cfg)
+            refused = False
+        except REZSLError:
+            refused = True
+        assert refused == bool(errors[name]), (name, errors[name])
+    harmless = {name for name, found in errors.items() if not found}
+    sound = {"gone", "empty"} if key in ("test_seen_loc", "image_files", "allclasses_names") else set()
+    sound |= {"gone"} if key in ("train_loc", "val_loc") else set()  # then there are no validation classes
+    assert harmless - {"one", "counted from 0"} == sound
 
 
 def test_the_demo_is_sound(check, demo_root):

@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from REZSL.utils.files import atomic_path, write_text
+from REZSL.utils.files import absence, atomic_path, write_text
 
 
 def test_content_replaces_the_old_one(tmp_path):
@@ -59,3 +59,16 @@ def test_a_folder_in_the_place_is_left_alone(tmp_path):
     with pytest.raises(OSError, match="a"):
         write_text(tmp_path / "a", "x")
     assert os.listdir(tmp_path) == ["a"] and os.listdir(tmp_path / "a") == ["b"]
+
+
+def test_absence_says_what_is_in_the_way(tmp_path):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "gone").symlink_to("nowhere")
+    circle = "is, or lies behind, a symbolic link that leads in a circle"
+    said = {name: absence(tmp_path / name) for name in ("circle", "circle/file", "gone", "file")}
+    assert said == {
+        "circle": circle,
+        "circle/file": circle,
+        "gone": "is a link to nowhere, which is missing",
+        "file": "is missing",
+    }
