@@ -53,6 +53,10 @@ class Predictions:
         """(N, C) class scores."""
         return cosine_scores(self.attributes, self.signatures, self.scale)
 
+    def of_both_kinds(self) -> bool:
+        """Whether there are images of seen and of unseen classes, as GZSL needs."""
+        return 0 < np.count_nonzero(self.labels < self.num_seen) < len(self.labels)
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes everything to an ``.npz`` file, whole or not at all."""
         with atomic_path(path) as temporary, open(temporary, "wb") as file:

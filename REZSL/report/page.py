@@ -93,7 +93,7 @@ def _view(run: Run, style: Style) -> View:
     rows = {"gamma=0": {"gamma": 0.0}} | run.results["gzsl"]
     row = next((name for name in ("val", "oracle") if name in rows), list(rows)[-1])
     gamma = rows[row]["gamma"]
-    if run.predictions is None:
+    if run.predictions is None or not run.predictions.of_both_kinds():
         return View(run, style, row, gamma, None, None)
     return View(run, style, row, gamma, class_details(run.predictions, gamma), error_table(run.predictions))
 
@@ -104,7 +104,10 @@ def _notes(views: Sequence[View]) -> list[str]:
         "no intervals in results.json": [view for view in views if not view.run.intervals],
         "no metrics.jsonl (a run that only evaluates has none)": [view for view in views if not view.run.history],
         "no config.yaml": [view for view in views if view.run.config is None],
-        "no predictions.npz, so no curve, classes or errors": [view for view in views if view.details is None],
+        "no predictions.npz, so no curve, classes or errors": [view for view in views if view.run.predictions is None],
+        "no images of both seen and unseen classes, so no curve, classes or errors": [
+            view for view in views if view.run.predictions is not None and view.details is None
+        ],
     }
     notes = [f"{what}: {', '.join(view.run.name for view in those)}" for what, those in lacking.items() if those]
     for view in views:
