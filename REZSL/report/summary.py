@@ -9,11 +9,11 @@ from typing import Any
 from REZSL.evaluation import t_interval
 from REZSL.utils.errors import DataError
 
+from .results import MAXIMA
 from .run_files import read_results
 from .tables import Table
 
 FIGURES = ("T1", "U", "S", "H", "AUSUC")
-MAXIMA_ROW = "maxima over epochs, each of its own, picked on test labels"
 PUBLISHED_ROW = "oracle protocol, published"
 PUBLISHED = {  # (T1, U, S, H) in percent, ResNet-101 at 448 px: Ye et al., Rebalanced Zero-shot Learning, TIP 2023
     "CUB": {"ReZSL (Ye et al. 2023)": (80.9, 72.8, 74.8, 73.8)},
@@ -57,7 +57,7 @@ class Entry:
     def rows(self, chosen: Sequence[str] = ()) -> dict[str, dict[str, list[float]]]:
         """Returns by row its figures, a fraction of each run; T1 and AUSUC are the same in every row of ``gzsl``.
 
-        The row :data:`MAXIMA_ROW` comes last where all runs have it. ``chosen`` names the rows of ``gzsl`` to return,
+        The row :data:`MAXIMA` comes last where all runs have it. ``chosen`` names the rows of ``gzsl`` to return,
         empty: all; the maxima go with ``oracle``.
         """
         own = {figure: [run[figure] for run in self.runs] for figure in ("T1", "AUSUC")}
@@ -68,7 +68,7 @@ class Entry:
         }
         maxima = [run["maxima_over_epochs"] for run in self.runs if "maxima_over_epochs" in run]
         if len(maxima) == len(self.runs) and (not chosen or "oracle" in chosen):
-            rows[MAXIMA_ROW] = {figure: [each[figure]["value"] for each in maxima] for figure in own}
+            rows[MAXIMA] = {figure: [each[figure]["value"] for each in maxima] for figure in own}
         return rows
 
 
@@ -126,7 +126,7 @@ def comparison_tidy(entries: Sequence[Entry], rows: Sequence[str] = ()) -> Table
 
 
 def _row_name(row: str, entry: Entry) -> str:
-    if row == MAXIMA_ROW:
+    if row == MAXIMA:
         return row
     notes = ["gamma"] if row == "oracle" else []
     notes += ["epoch"] if any(run.get("select_uses_test_labels") for run in entry.runs) else []

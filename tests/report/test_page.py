@@ -95,6 +95,31 @@ def test_rows_are_called_what_they_are(tmp_path):
     assert "epoch chosen on test labels" in without and "epoch chosen" not in with_val
 
 
+def test_the_honest_row_is_that_of_the_classes(tmp_path):
+    for name, options, row in (("a", {"val_gamma": 0.3}, "val"), ("b", {}, "oracle")):
+        write_run(tmp_path / name, **options)
+        part = text_of(section(render(tmp_path / name), "classes"))
+        assert f"at the gamma of the row {row} ," in part.replace(f"{row},", f"{row} ,")
+        assert f"GZSL, {row} (%)" in part
+
+
+def test_maxima_over_epochs_are_told_as_what_they_are(tmp_path):
+    write_run(tmp_path / "a", maxima_over_epochs={"T1": {"value": 0.75, "epoch": 3}})
+    note = "a: maxima over epochs, each of its own, picked on test labels, as published: T1 75.0 (epoch 3)"
+    assert note in text_of(section(render(tmp_path / "a"), "results"))
+
+
+def test_images_of_one_kind_have_no_curve(tmp_path):
+    p = make_predictions()
+    write_run(tmp_path / "a", predictions=p)
+    few = p.labels < p.num_seen
+    replace(p, attributes=p.attributes[few], labels=p.labels[few], images=p.images[few]).save(
+        tmp_path / "a/predictions.npz"
+    )
+    note = "no images of both seen and unseen classes, so no curve, classes or errors: a"
+    assert note in text_of(section(render(tmp_path / "a"), "results"))
+
+
 def test_without_a_val_row_nothing_is_said_of_one(tmp_path):
     write_run(tmp_path)
     assert "validation" not in render(tmp_path)
