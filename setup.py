@@ -26,8 +26,9 @@ setup(
         "tqdm",
     ],
     extras_require={
+        "mat73": ["h5py>=3.8"],
         "timm": ["timm>=1.0.13"],
         "tensorboard": ["tensorboard"],
-        "test": ["pytest>=7", "hypothesis>=6", "ruff", "selenium>=4.11", "tensorboard", "timm>=1.0.13"],
+        "test": ["pytest>=7", "hypothesis>=6", "ruff", "h5py>=3.8", "selenium>=4.11", "tensorboard", "timm>=1.0.13"],
     },
 )

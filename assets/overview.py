@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from REZSL.data import find_images, load_split
+from REZSL.data.image_file import open_image
 from REZSL.evaluation import Predictions, cosine_scores, evaluate
 
 RIGHT, WRONG = "#0072B2", "#D55E00"
@@ -27,7 +27,7 @@ def main(run: str, root: str) -> None:
     left.suptitle("Images of the ten unseen classes, and the class each is given", fontsize=11)
     for axes, c in zip(left.subplots(2, 5).flat, unseen, strict=True):
         row = np.flatnonzero(predictions.labels == c)[0]
-        axes.imshow(Image.open(paths[predictions.images[row]]))
+        axes.imshow(open_image(paths[predictions.images[row]]))
         right_guess = guesses[row] == c
         axes.set_title(f"{names[c]}", fontsize=8)
         axes.set_xlabel(names[guesses[row]], fontsize=8, color=RIGHT if right_guess else WRONG)

@@ -35,6 +35,20 @@ def demo_root(tmp_path_factory):
     return root
 
 
+@pytest.fixture
+def fake_gs(tmp_path, monkeypatch):
+    """A path that is there once somebody started the program ``gs``, which fails."""
+    from PIL import EpsImagePlugin
+
+    started, program = tmp_path / "started", tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho \"$@\" >> '{started}'\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None, raising=False)  # what Pillow remembers
+    return started
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     torch.manual_seed(0)

@@ -3,9 +3,10 @@
 python tools/analyze.py runs/demo --output runs/demo/analysis
 python tools/analyze.py runs/remse_1 runs/remse_2 --against runs/mse_1 runs/mse_2 --output runs/remse_against_mse
 
-A run is a folder with predictions.npz; no model is needed. With --against the first run is compared with the first, the
-second with the second: differences are RUN - AGAINST, so what RUN has less of is below 0. The interval of a single pair
-is a bootstrap over its test images, that of several pairs Student's over pairs.
+A run is a folder with predictions.npz; no model is needed. Errors are squared, as in the published code, or absolute.
+With --against the first run is compared with the first, the second with the second: differences are RUN - AGAINST, so
+what RUN has less of is below 0. The interval of a single pair is a bootstrap over its test images, that of several
+pairs Student's over pairs.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder with predictions.npz")
     parser.add_argument("--against", nargs="+", default=[], metavar="RUN", help="runs to compare with, in this order")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="where tables and figures go")
-    parser.add_argument("--error", choices=ERROR_KINDS, default="absolute", help="of each attribute (%(default)s)")
+    parser.add_argument("--error", choices=ERROR_KINDS, default=ERROR_KINDS[0], help="of each attribute (%(default)s)")
     parser.add_argument("--attribute-names", metavar="FILE", help="one name a line")
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap of a single pair (%(default)s)")
     parser.add_argument("--labels", nargs=2, default=("run", "against"), metavar="NAME", help="what figures call them")
@@ -77,17 +78,17 @@ def run(args: argparse.Namespace) -> None:
         names = read_attribute_names(args.attribute_names, ours[0].error.shape[1])
 
     output = Path(args.output)
-    log.info("%s error of each attribute\n%s", args.error, format_notes())
+    log.info("the %s error of each attribute, normalised\n%s", args.error, format_notes())
     for name, folders, of_runs in (("summary", runs, ours), ("summary_against", against, theirs)):
         if of_runs:
-            summary = summary_table(folders, [summarise(table) for table in of_runs])
+            summary = summary_table(folders, [summarise(table) for table in of_runs], args.error)
             summary.save(output / name)
             log.info("\n%s", summary.text())
     if against:
         if len(runs) == 1:
             log.info("\nresampling images %d times", args.resamples)
         pairs = [[predictions[folder] for folder in part] for part in (runs, against)]
-        comparison = comparison_table(compare(*pairs, args.error, resamples=args.resamples))
+        comparison = comparison_table(compare(*pairs, args.error, resamples=args.resamples), args.error)
         comparison.save(output / "comparison")
         log.info(
             "\n%s\nlow, high: 95 %% interval of the mean of run - against: %s",

@@ -4,7 +4,8 @@ python tools/study.py --config-file config/BasicNet/cub_features_BasicNet.yaml -
 
 Each arm, at each LAMBDA1, is trained once a seed, in OUTPUT_DIR/ARM_LAMBDA1/seed_N; what is finished already is not
 repeated. The table gives means with their 95 % t-interval over seeds, and differences from the first arm at the same
-LAMBDA1, paired by seed: where the interval of a difference holds 0, the study does not show one.
+LAMBDA1, paired by seed: where the interval of a difference holds 0, the study does not show one. Errors are those of
+tools/analyze.py, over all classes.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from train import run_seeds
 
 from REZSL.config import load_config
 from REZSL.evaluation import Predictions, error_table, summarise, t_interval
+from REZSL.evaluation.analysis import ERROR_KINDS
 from REZSL.report import Table, figures_of, read_history
 from REZSL.utils.command import leading_seeds, run_command
 
@@ -30,16 +32,16 @@ ARMS = {
     "cross_batch": ("MODEL.REZSL.USE", "True", "MODEL.REZSL.WEIGHT_TYPE", "cross_batch"),
     "ema": ("MODEL.REZSL.USE", "True", "MODEL.REZSL.WEIGHT_TYPE", "ema"),
     "focal_r": ("MODEL.REZSL.USE", "False", "MODEL.LOSS.REWEIGHT", "focal_r"),
-    "lds": ("MODEL.REZSL.USE", "False", "MODEL.LOSS.REWEIGHT", "lds"),
+    "lds": ("MODEL.REZSL.USE", "False", "MODEL.LOSS.REWEIGHT", "lds", "MODEL.LOSS.LDS_REWEIGHT", "sqrt_inv"),
 }
-FIGURES = {  # name in the table: (field, factor, digits)
+FIGURES = {  # name in the table, with the kind of error: (field, factor, digits)
     "T1": ("T1", 100, 1),
     "val H": ("val H", 100, 1),  # under TEST.PROTOCOL val
     "oracle H": ("oracle H", 100, 1),  # under test
     "AUSUC": ("AUSUC", 100, 1),
-    "error, mean x1e3": ("error_mean", 1e3, 2),
-    "error, std x1e3": ("error_std", 1e3, 2),
-    "correlation": ("pearson_class", 1, 3),
+    "{} error, mean x1e3": ("error_mean", 1e3, 2),
+    "{} error, std x1e3": ("error_std", 1e3, 2),
+    "correlation with {} error": ("pearson_class", 1, 3),
     "gradient share %": ("gradient_share", 100, 1),
 }
 
@@ -51,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS)[:3], metavar="ARM", help=", ".join(ARMS))
     parser.add_argument("--lambda1", nargs="+", type=float, required=True, metavar="X", help="MODEL.LOSS.LAMBDA1")
     parser.add_argument("--seeds", nargs="+", required=True, metavar="N")
+    parser.add_argument("--error", choices=ERROR_KINDS, default=ERROR_KINDS[0], help="of each attribute (%(default)s)")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys that go before the file")
     args = parser.parse_intermixed_args(argv)
     return run_command(lambda: study(args), stopped="stopped; the same command goes on with what is missing")
@@ -69,10 +72,11 @@ def study(args: argparse.Namespace) -> None:
             folder = output / f"{arm}_{lambda1:g}"
             options = [*ARMS[arm], "MODEL.LOSS.LAMBDA1", str(lambda1), "OUTPUT_DIR", str(folder)]
             results = run_seeds(args.config_file, [*overrides, *options], seeds)
-            runs = [_measures(folder / f"seed_{seed}", one) for seed, one in zip(seeds, results, strict=True)]
+            folders = [folder / f"seed_{seed}" for seed in seeds]
+            runs = [_measures(*run, args.error) for run in zip(folders, results, strict=True)]
             first = first or runs
             rows.append([f"{lambda1:g}", arm, *(_cell(name, runs, first) for name in names)])
-    table = Table(["LAMBDA1", "arm", *names], rows)
+    table = Table(["LAMBDA1", "arm", *headings(cfg.TEST.PROTOCOL, args.error)], rows)
     table.save(output / "study")
     log.info("\n%s\n\n%d seeds; mean ± 95 %% t-interval; in brackets the", table.text(), len(seeds))
     log.info("paired difference from %s, which the seeds show where it is starred", args.arms[0])
@@ -84,15 +88,22 @@ def figure_names(protocol: str) -> list[str]:
     return [name for name in FIGURES if name != other]
 
 
-def _measures(folder: Path, results: dict) -> dict[str, float]:
+def headings(protocol: str, error: str) -> list[str]:
+    """Returns what heads their columns, where errors are of the kind ``error``."""
+    return [name.format(error) for name in figure_names(protocol)]
+
+
+def _measures(folder: Path, results: dict, error: str) -> dict[str, float]:
     """The figures of one run: accuracies, imbalance over all classes, mean gradient share of the regression."""
-    imbalance = summarise(error_table(Predictions.load(folder / "predictions.npz")))["all"]
+    imbalance = summarise(error_table(Predictions.load(folder / "predictions.npz"), error))["all"]
     share = fmean(line["gradient_share"]["regression"] for line in read_history(folder))
     return {**figures_of(results), **vars(imbalance), "gradient_share": share}
 
 
 def _cell(name: str, runs: list[dict[str, float]], first: list[dict[str, float]]) -> str:
     field, factor, digits = FIGURES[name]
+    if any(field not in run for run in (*runs, *first)):  # of plain zero-shot learning there is T1 alone
+        return "-"
     values, base = (factor * np.array([run[field] for run in arm]) for arm in (runs, first))
     interval = t_interval(values)
     text = f"{interval.mean:.{digits}f} ± {interval.high - interval.mean:.{digits}f}"

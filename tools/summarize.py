@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
         DataError: runs that cannot be read; the others are in the table.
     """
     entries, errors = read_sound(read_entry, args.runs)
-    known = {row for entry in entries for row in entry.runs[0]["gzsl"]}
+    known = {row for entry in entries for row in entry.names}
     if unknown := [row for row in args.rows if row not in known]:
         raise DataError(f"no run has a row {unknown[0]}; they have {', '.join(sorted(known))}")
     table = comparison_wide(entries, args.rows)

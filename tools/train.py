@@ -31,7 +31,7 @@ from REZSL.engine import (
     with_tokens,
 )
 from REZSL.evaluation import Predictions, Results, bootstrap_intervals, evaluate
-from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling
+from REZSL.modeling import ZSLCriterion, ZSLModel, build_modeling, under_our_names
 from REZSL.report import (
     draw_run,
     format_results,
@@ -44,11 +44,12 @@ from REZSL.report import (
 )
 from REZSL.solver import build_solver
 from REZSL.utils.command import leading_seeds, run_command
-from REZSL.utils.device import allow_tf32, resolve_device
+from REZSL.utils.device import allow_tf32, check_precision, resolve_device
 from REZSL.utils.distributed import barrier, finish, is_main, main_first, start, world_size
 from REZSL.utils.errors import ConfigError, DataError, RunError
 from REZSL.utils.logging import setup_logging
 from REZSL.utils.seeding import seed_everything
+from REZSL.utils.torch_file import read_torch_file, unwrapped_state
 
 log = logging.getLogger("REZSL.train")
 
@@ -125,6 +126,7 @@ def run(cfg: CfgNode, eval_only: bool = False, resume: bool = False, accept_chan
     folder = _folder(cfg, eval_only)
     device = resolve_device(cfg.MODEL.DEVICE)
     allow_tf32(cfg.TF32, device)
+    check_precision(getattr(torch, cfg.DTYPE), device)
     with main_first():
         if resume and folder.holds_a_run():
             _check_drift(cfg, folder, accept_changes)
@@ -161,12 +163,15 @@ def _check_drift(cfg: CfgNode, folder: RunFolder, accept_changes: bool) -> None:
 
 
 class Choice(NamedTuple):
-    """What the validation classes chose: the epoch (1-based), gamma, and the AUSUC and H there."""
+    """What the validation classes chose: the epoch (1-based), gamma, and the AUSUC and H there.
+
+    Where no test image is of a seen class only the epoch is chosen, by T1.
+    """
 
     epoch: int
-    gamma: float
-    AUSUC: float
-    H: float
+    gamma: float | None
+    AUSUC: float | None
+    H: float | None
 
 
 def _choose(cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device) -> Choice:
@@ -177,13 +182,16 @@ def _choose(cfg: CfgNode, data: Data, folder: RunFolder, device: torch.device) -
     folder.path.mkdir(exist_ok=True)
     data = build_validation_data(cfg, data.split)
     selected = _train(cfg, data, folder, device, cfg.TEST.VAL_METRIC)
-    best = selected.results.gzsl["oracle"]  # of the validation classes, whose labels are there to choose by
-    choice = Choice(selected.epoch, best.gamma, selected.results.AUSUC, best.H)
+    choice = Choice(selected.epoch, None, None, None)
+    if selected.results.gzsl:
+        best = selected.results.gzsl["oracle"]  # of the validation classes, whose labels are there to choose by
+        choice = Choice(selected.epoch, best.gamma, selected.results.AUSUC, best.H)
     if is_main():
         draw_run(folder.figures, folder.history, selected.results, f"{_label(cfg)} on validation classes")
         write_json(folder.choice, choice._asdict())
-    chosen = choice.epoch, choice.gamma, 100 * choice.H
-    log.info("validation chose epoch %d and gamma %.3f (H of the validation classes %.1f)", *chosen)
+    chosen = "" if choice.gamma is None else f" and gamma {choice.gamma:.3f}"
+    chosen += "" if choice.H is None else f" (H of the validation classes {100 * choice.H:.1f})"
+    log.info("validation chose epoch %d%s", choice.epoch, chosen)
     return choice
 
 
@@ -239,17 +247,26 @@ def _build_model(cfg: CfgNode, data: Data, device: torch.device) -> tuple[ZSLMod
     split = data.split
     signatures = split.signatures[: split.num_seen]
     parts = build_modeling(
-        cfg, signatures, split.num_attributes, data.attribute_embeddings, data.groups, data.feature_dim
-    )
+        cfg, signatures, split.num_attributes, data.attribute_embeddings, data.groups, data.feature_dim,
+        split.labels[split.trainval],
+    )  # fmt: skip
     model, criterion = (part.to(device) for part in parts)
     if cfg.MODEL.SYNC_BN and world_size() > 1:
         if device.type != "cuda":
             raise ConfigError("MODEL.SYNC_BN is True, but torch synchronises batch norm on CUDA devices only")
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    start = load_checkpoint(cfg.MODEL.WEIGHT) if cfg.MODEL.WEIGHT else None
+    start = _read_start(cfg.MODEL.WEIGHT, model) if cfg.MODEL.WEIGHT else None
     if start:
         load_model_state(model, start["model"], cfg.MODEL.WEIGHT)
     return model, criterion, start
+
+
+def _read_start(path: str, model: ZSLModel) -> dict:
+    """The checkpoint of a run; of weights alone, ours or the published code's, as much of one as they are."""
+    content = read_torch_file(path)
+    if isinstance(content, dict) and {"model", "epoch"} <= content.keys():
+        return load_checkpoint(path)
+    return {"model": under_our_names(unwrapped_state(content, path), model, path)}
 
 
 def _folder(cfg: CfgNode, eval_only: bool) -> RunFolder:
@@ -294,10 +311,12 @@ def _report(cfg: CfgNode, folder: RunFolder, selected: Selected, choice: Choice 
     draw_run(folder.figures, folder.history, results, title)
     log.info("\n%s\n%s", title, format_results(results, intervals, content.get("maxima_over_epochs")))
     if choice:
+        content["validation"] = {**choice._asdict(), "metric": cfg.TEST.VAL_METRIC}
+    if choice and results.gzsl:
         moved = {
             name: getattr(results.gzsl["oracle"], name) - getattr(results.gzsl["val"], name) for name in ("gamma", "H")
         }
-        content["validation"] = {**choice._asdict(), "metric": cfg.TEST.VAL_METRIC, "moved": moved}
+        content["validation"]["moved"] = moved
         log.info("from val to oracle gamma moves by %+.3f and H by %+.1f", moved["gamma"], 100 * moved["H"])
     content |= results.as_dict()
     content["intervals"] = {name: list(ends) for name, ends in intervals.items()}

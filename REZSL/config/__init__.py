@@ -1,6 +1,8 @@
-"""The yacs configuration: every key in ``defaults``, reading and checking in ``load``."""
+"""The yacs configuration: every key in ``defaults``, reading in ``load``, checking in ``check``."""
+
+from REZSL.utils.yaml_file import flat
 
 from .defaults import get_defaults
-from .load import differences, drift, flat, load_config
+from .load import differences, drift, load_config
 
 __all__ = ["differences", "drift", "flat", "get_defaults", "load_config"]

@@ -1,7 +1,6 @@
 """Data: the xlsa17 files, images and features, transforms, samplers, word vectors, the demo data set."""
 
 from .build import (
-    Data,
     build_data,
     build_token_data,
     build_token_sets,
@@ -12,8 +11,10 @@ from .build import (
     wants_tokens,
 )
 from .cache import ArrayCache
+from .data import Data
 from .finding import Finding
-from .images import ZSLDataset, find_images
+from .images import ZSLDataset
+from .locate import find_images
 from .samplers import EpisodicBatchSampler, RandomBatchSampler
 from .semantics import load_attribute_embeddings
 from .splits import ZSLSplit, load_split

@@ -1,8 +1,7 @@
 """From the config to the split, the loaders and the semantics."""
 
 import logging
-from dataclasses import dataclass, replace
-from math import prod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,19 @@ from REZSL.utils.distributed import is_main, rank, world_size
 from REZSL.utils.errors import ConfigError, DataError
 
 from .attribute_groups import attribute_groups
-from .cache import ArrayCache, open_cache
+from .cache import ArrayCache, cache_size, open_cache, size_text
+from .data import Data
 from .demo import write_demo
-from .doctor import examine
-from .finding import Finding
-from .images import ZSLDataset, check_images, find_images, open_image_cache
+from .doctor import examine, free_checks
+from .finding import Finding, tell
+from .image_file import ImageReader
+from .images import ZSLDataset, check_images, open_image_cache
 from .loading import loader_options
+from .locate import find_images
 from .recorded import XlsaFiles
 from .samplers import EpisodicBatchSampler, RandomBatchSampler, SeededBatches
 from .semantics import embeddings_folder, load_attribute_embeddings
-from .splits import ZSLSplit, load_split, read_xlsa
+from .splits import ZSLSplit, arrange, read_xlsa
 from .transforms import build_transform, is_random
 from .validation import validation_split
 
@@ -34,38 +36,28 @@ log = logging.getLogger(__name__)
 SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler, "l2": Normalizer}
 
 
-@dataclass(frozen=True, eq=False)
-class Data:
-    """Everything the other parts need to know of a data set.
-
-    Attributes:
-        split: classes, signatures and image numbers.
-        train_loader: batches ``(inputs, labels)`` of trainval.
-        test_loader: every test image once, in the order of ``test_indices``; of several processes each has every n-th.
-        test_indices: image numbers, test_unseen then test_seen.
-        image_paths: of trainval, then in the order of ``test_indices``; None for features.
-        attribute_embeddings: (K, E) float32, or None where the config does not ask for word vectors.
-        groups: attribute groups, or None where no loss term needs them.
-        feature_dim: D of the features, or None for images.
-    """
-
-    split: ZSLSplit
-    train_loader: DataLoader
-    test_loader: DataLoader
-    test_indices: np.ndarray
-    image_paths: list[Path] | None
-    attribute_embeddings: np.ndarray | None
-    groups: list[list[int]] | None
-    feature_dim: int | None
-
-
 def build_data(cfg: CfgNode) -> Data:
     """Reads the data set that ``cfg`` names; writes it first when it is the demo."""
     root, name = Path(cfg.DATASETS.ROOT), cfg.DATASETS.NAME
     if name == "DEMO":
         write_demo(root)
-    split = load_split(root, name, cfg.DATASETS.SEMANTIC, with_features=cfg.DATASETS.INPUT == "features")
-    return _build(cfg, split, check_images=cfg.DATASETS.CHECK_IMAGES and is_main())
+    files = _read(cfg)
+    use_features = cfg.DATASETS.INPUT == "features"
+    tell(free_checks(files, name, use_features, _words_folder(cfg), _known_from(cfg)))
+    return _build(cfg, arrange(files, name), check_images=cfg.DATASETS.CHECK_IMAGES and is_main())
+
+
+def _read(cfg: CfgNode) -> XlsaFiles:
+    data = cfg.DATASETS
+    return read_xlsa(data.ROOT, data.NAME, data.SEMANTIC, data.INPUT == "features", data.UNKNOWN)
+
+
+def _known_from(cfg: CfgNode) -> str | None:
+    """Where what the backbone knows comes from, as :func:`examine` has it."""
+    backbone = cfg.MODEL.BACKBONE
+    if cfg.DATASETS.INPUT == "features":
+        return "features"
+    return "file" if backbone.WEIGHTS else "imagenet" if backbone.PRETRAINED else None
 
 
 def build_validation_data(cfg: CfgNode, split: ZSLSplit) -> Data:
@@ -166,16 +158,16 @@ def open_token_cache(
         ConfigError: they are, and DATALOADER.TOKENS is always.
     """
     number, limit = len(data.split.labels), _cache_limit(cfg)
-    size = number * (8 + prod(shape) * dtype.itemsize)
+    size = cache_size([shape] * number, dtype)
     if size > limit:
-        problem = f"tokens of {number} images take {size / 1e9:.1f} GB, more than DATALOADER.CACHE_GB"
+        problem = f"tokens of {number} images take {size_text(size)}, more than DATALOADER.CACHE_GB"
         if cfg.DATALOADER.TOKENS == "always":
             raise ConfigError(f"DATALOADER.TOKENS is always, but {problem}")
         log.info("%s: every image passes the backbone every time", problem)
         return None
     name = f"{cfg.DATASETS.NAME}-tokens"
     cache = open_cache("disk", cfg.DATALOADER.CACHE_DIR, name, key, [shape] * number, dtype, limit)
-    log.info("tokens are kept in %s, %.1f GB", cache.path, cache.size / 1e9)
+    log.info("tokens are kept in %s, %s", cache.path, size_text(cache.size))
     return cache
 
 
@@ -194,7 +186,7 @@ def token_loader_options(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _uses_gpu(cfg: CfgNode) -> bool:
-    return torch.cuda.is_available() and cfg.MODEL.DEVICE != "cpu"
+    return torch.cuda.is_available() and cfg.MODEL.DEVICE not in ("cpu", "mps")
 
 
 def check_data(cfg: CfgNode) -> list[Finding]:
@@ -206,20 +198,9 @@ def check_data(cfg: CfgNode) -> list[Finding]:
     root, name = Path(cfg.DATASETS.ROOT), cfg.DATASETS.NAME
     if name == "DEMO":
         write_demo(root)
-    use_features = cfg.DATASETS.INPUT == "features"
-    backbone = cfg.MODEL.BACKBONE
-    weights = (
-        "features" if use_features else "file" if backbone.WEIGHTS else "imagenet" if backbone.PRETRAINED else None
-    )
-    files = read_xlsa(root, name, cfg.DATASETS.SEMANTIC, with_features=use_features)
-    findings = examine(
-        files,
-        name,
-        image_folder=None if use_features else _image_folder(cfg),
-        embeddings_folder=_words_folder(cfg),
-        weights=weights,
-    )
-    return findings + _config_findings(cfg, files)
+    files, use_features = _read(cfg), cfg.DATASETS.INPUT == "features"
+    folder = None if use_features else _image_folder(cfg)
+    return examine(files, name, folder, _words_folder(cfg), _known_from(cfg)) + _config_findings(cfg, files)
 
 
 def _config_findings(cfg: CfgNode, files: XlsaFiles) -> list[Finding]:
@@ -243,12 +224,13 @@ def _transforms(cfg: CfgNode) -> tuple[Any, Any]:
 
 
 def _transform(cfg: CfgNode, spec: str) -> Any:
-    return build_transform(spec, cfg.DATASETS.IMAGE_SIZE) if cfg.DATASETS.INPUT == "images" else None
+    if cfg.DATASETS.INPUT == "features":
+        return None
+    reader = ImageReader(upright=cfg.DATASETS.UPRIGHT, scaled=cfg.DATALOADER.SCALED_DECODING)
+    return build_transform(spec, cfg.DATASETS.IMAGE_SIZE, reader)
 
 
 def _image_paths(cfg: CfgNode, split: ZSLSplit, used: np.ndarray, check: bool) -> list[Path]:
-    if not split.image_files:
-        raise ConfigError(f"{cfg.DATASETS.NAME}'s res101.mat lists no image_files: set DATASETS.INPUT features")
     paths = find_images([split.image_files[i] for i in used], _image_folder(cfg))
     if check:
         check_images(paths)

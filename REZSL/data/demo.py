@@ -20,6 +20,8 @@ import numpy as np
 import scipy.io
 from PIL import Image, ImageDraw, ImageFilter
 
+from REZSL.utils.errors import DataError
+
 log = logging.getLogger(__name__)
 
 NAME = "DEMO"
@@ -46,11 +48,21 @@ def write_demo(root: str | Path) -> None:
 
     The files are ``DEMO/images/CLASS/*.jpg``, ``Attribute/w2v/DEMO_attribute.pkl`` and
     ``xlsa17/data/DEMO/{res101,att_splits}.mat``; the last folder comes last, so its presence means that all is there.
+
+    Raises:
+        DataError: it cannot be written.
     """
     root = Path(root)
     if (root / "xlsa17" / "data" / NAME / "att_splits.mat").is_file():
         return
     log.info("writing the demo data set to %s", root)
+    try:
+        _write(root)
+    except OSError as error:
+        raise DataError(f"cannot write the demo data set to {root}: {error.strerror or error}") from None
+
+
+def _write(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".demo-") as folder:
         stage = Path(folder)

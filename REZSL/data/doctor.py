@@ -2,8 +2,9 @@
 
 import hashlib
 import io
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain, combinations
 from pathlib import Path
 
@@ -11,9 +12,17 @@ import numpy as np
 
 from REZSL.utils.errors import DataError
 
-from .doctor_semantics import check_class_names, check_imagenet, check_signatures, check_word_vectors
+from .doctor_semantics import (
+    check_class_names,
+    check_imagenet,
+    check_signatures,
+    check_word_order,
+    check_word_vectors,
+)
 from .finding import Finding, listed, unless_worse
-from .images import decoding_problem, locate_images, map_images
+from .image_file import decoding_problem
+from .images import map_images
+from .locate import locate_images, missing_images
 from .recorded import PARTS, VALIDATION_PARTS, XlsaFiles, contradictions
 
 KNOWN = {  # the proposed splits: images of each part, seen and unseen classes, attributes (Xian et al., TPAMI 2018)
@@ -46,9 +55,28 @@ def examine(
     Returns:
         One finding or more for each check that can be made of what is there.
     """
-    findings = check_files(files) + check_counts(files, name) + check_splits(files)
+    findings = free_checks(files, name, image_folder is None, embeddings_folder, weights)
     findings += check_features(files) if image_folder is None else check_images(files, image_folder)
-    findings += check_class_names(files) + check_signatures(files)
+    return findings + (check_word_order(files, embeddings_folder, name) if embeddings_folder is not None else [])
+
+
+def free_checks(
+    files: XlsaFiles,
+    name: str,
+    use_features: bool = False,
+    embeddings_folder: str | Path | None = None,
+    weights: str | None = None,
+) -> list[Finding]:
+    """The checks that need no image and no row of features, and no time: a training makes them too.
+
+    Args:
+        use_features: whether the features are read, and not the images; the others as of :func:`examine`.
+    """
+    findings = check_files(files) + check_counts(files, name) + check_splits(files)
+    if not use_features and not files.image_files and files.num_images:
+        advice = "set DATASETS.INPUT features" if files.has_features else "take a file that does"
+        findings.append(Finding("images", "error", f"{files.images_path} lists no image_files: {advice}"))
+    findings += check_recorded_paths(files, use_features) + check_class_names(files) + check_signatures(files)
     if embeddings_folder is not None:
         findings += check_word_vectors(files, embeddings_folder, name)
     if weights is not None:
@@ -90,6 +118,9 @@ def check_splits(files: XlsaFiles) -> list[Finding]:
     findings = [Finding("splits", "error", problem) for problem in _contradictions(files, "splits")]
     if not set(PARTS) <= set(files.rows) or files.class_of is None:
         return findings
+    if not len(files.rows["test_seen"]):
+        message = f"{files.splits_path} has no test_seen_loc: plain zero-shot learning, T1 alone is evaluated"
+        findings.append(Finding("splits", "note", message))
     if not set(VALIDATION_PARTS) <= set(files.rows):
         message = f"{files.splits_path} has no train_loc and val_loc: there are no validation classes"
         findings.append(Finding("splits", "note", message))
@@ -100,8 +131,7 @@ def check_splits(files: XlsaFiles) -> list[Finding]:
 def check_images(files: XlsaFiles, folder: str | Path) -> list[Finding]:
     """Every image of the split is under ``folder`` and decodes; none is in two parts under two names."""
     if not files.image_files:
-        reason = f"{files.images_path} lists no image_files: set DATASETS.INPUT features"
-        return [] if files.unreadable else [Finding("images", "error", reason)]
+        return []
     used = _used(files)
     used = used[used < len(files.image_files)]
     recorded = [files.image_files[i] for i in used]
@@ -110,10 +140,8 @@ def check_images(files: XlsaFiles, folder: str | Path) -> list[Finding]:
     except DataError as error:
         return [Finding("images", "error", str(error))]
     findings = []
-    if missing := [path for path, place in zip(recorded, located, strict=True) if place is None]:
-        message = f"{len(missing)} of {len(recorded)} images are not under {folder}, recorded as {listed(missing, 3)}"
-        advice = "complete the folder, or set DATASETS.IMAGE_ROOT"
-        findings.append(Finding("images", "error", f"{message}: {advice}"))
+    if problem := missing_images(recorded, located, folder):
+        findings.append(Finding("images", "error", problem))
     images = [i for i, place in zip(used, located, strict=True) if place is not None]
     paths = [place for place in located if place is not None]
     examined = map_images(_digest_and_problem, paths)
@@ -143,13 +171,35 @@ def check_features(files: XlsaFiles) -> list[Finding]:
     return findings + check_duplicates(files, digests, {i: f"row {i + 1}" for i in digests})
 
 
-def check_duplicates(files: XlsaFiles, digests: dict[int, bytes], titles: dict[int, str]) -> list[Finding]:
+def check_recorded_paths(files: XlsaFiles, use_features: bool) -> list[Finding]:
+    """No image is recorded in two parts, as it is where a row of the file is an object and images hold several.
+
+    Of features that is no error: they may be those of other parts of the image.
+    """
+    if not files.image_files or len(files.image_files) != files.num_images:
+        return []
+    steps = {i: [step for step in re.split(r"[\\/]+", files.image_files[i]) if step] for i in _used(files)}
+    paths = {i: "/".join(parts).encode("utf-8", "surrogateescape") for i, parts in steps.items()}
+    titles = {i: f"row {i + 1} ({'/'.join(parts[-2:])})" for i, parts in steps.items()}
+    findings = check_duplicates(files, paths, titles, "paths", "path")
+    return [replace(f, level="warning") if f.level == "error" and use_features else f for f in findings]
+
+
+def check_duplicates(
+    files: XlsaFiles,
+    digests: dict[int, bytes],
+    titles: dict[int, str],
+    check: str = "duplicates",
+    what: str = "content",
+) -> list[Finding]:
     """No two images of different parts have the same content.
 
     Args:
         files: the parts.
         digests: a digest of each image's content, by image number.
         titles: what messages call each image.
+        check: what the findings call this check.
+        what: what they call what is digested.
     """
     part_of = {i: part for part in PARTS for i in files.images(part)}
     same = defaultdict(list)
@@ -161,23 +211,22 @@ def check_duplicates(files: XlsaFiles, digests: dict[int, bytes], titles: dict[i
     for first, second in combinations(PARTS, 2):
         pairs = [f"{titles[group[first][0]]} = {titles[b]}" for group in groups if group[first] for b in group[second]]
         if pairs:
-            findings.append(_duplicates_across(first, second, pairs, len(files.images(second))))
+            size = len(files.images(second))
+            message = f"{len(pairs)} of {size} {second} images have the {what} of one in {first}: {listed(pairs, 3)}"
+            findings.append(Finding(check, *_judged(message, len(pairs) / size, first)))
     within = [f"{titles[i]} = {titles[images[0]]}" for group in groups for images in group.values() for i in images[1:]]
     if within:
-        message = f"{len(within)} images repeat another of the same part, which then counts twice: {listed(within, 3)}"
-        findings.append(Finding("duplicates", "note", message))
-    return unless_worse("duplicates", f"no two parts share the content of an image ({len(digests)} compared)", findings)
+        message = f"{len(within)} images repeat the {what} of another of the same part, which then counts twice"
+        findings.append(Finding(check, "note", f"{message}: {listed(within, 3)}"))
+    return unless_worse(check, f"no two parts share the {what} of an image ({len(digests)} compared)", findings)
 
 
-def _duplicates_across(first: str, second: str, pairs: Sequence[str], size: int) -> Finding:
-    share = len(pairs) / size
-    message = f"{len(pairs)} of {size} {second} images have the content of one in {first}: {listed(pairs, 3)}"
+def _judged(message: str, share: float, first: str) -> tuple[str, str]:
+    """The level and the text of a finding on images of part ``first`` in a test part, of which they are ``share``."""
     if first == "trainval" and share > FEW:
-        return Finding(
-            "duplicates", "error", f"{message}; that is too many ({share:.1%}): the model trains on its test"
-        )
+        return "error", f"{message}; that is too many ({share:.1%}): the model trains on its test"
     advice = "real data hold a few; take them out of the split if every image counts"
-    return Finding("duplicates", "warning", f"{message}; {share:.2%}: {advice}")
+    return "warning", f"{message}; {share:.2%}: {advice}"
 
 
 def _leaks(files: XlsaFiles, part: str) -> list[Finding]:

@@ -12,6 +12,7 @@ from REZSL.utils.errors import DataError
 from .finding import Finding, listed, unless_worse
 from .recorded import XlsaFiles, contradictions
 from .semantics import load_attribute_embeddings
+from .signatures import UNKNOWN
 
 PERMUTATIONS = 999
 CHANCE = 0.01  # share of random orders that may fit as well as the given one
@@ -71,11 +72,9 @@ def check_signatures(files: XlsaFiles) -> list[Finding]:
     where = f"{files.splits_path}: {files.signature_key}"
     findings = [Finding("signatures", "error", line) for about, line in contradictions(files) if about == "signatures"]
     signatures = files.signatures[classes]
-    if files.num_unknown:
-        message = f"{files.num_unknown} entries are -1 (unknown) and read as 0"
-        findings.append(Finding("signatures", "note", f"{where}: {message}"))
+    findings += _axes(where, files) + _minus_one(where, files)
     if files.signature_key == "att":
-        findings += _unit_length(where, signatures)
+        findings += _unit_length(where, files)
     constant = np.flatnonzero((signatures == signatures[0]).all(axis=0)) + 1
     if len(constant):
         message = f"{len(constant)} attributes have one value for all classes and tell none apart: {listed(constant)}"
@@ -91,14 +90,55 @@ def check_signatures(files: XlsaFiles) -> list[Finding]:
     return unless_worse("signatures", f"{size} from {files.signature_key}, values {span}", findings)
 
 
-def _unit_length(where: str, signatures: np.ndarray) -> list[Finding]:
-    findings = []
-    lengths = np.linalg.norm(signatures, axis=1)
+def _axes(where: str, files: XlsaFiles) -> list[Finding]:
+    """Whether the classes may be the rows, where neither names nor labels tell.
+
+    Of ``att`` the classes have unit length.
+    """
+    num_classes, num_attributes = files.signatures.shape
+    if files.class_names and num_classes != num_attributes:
+        return []
+    square, fits = num_classes == num_attributes, files.num_labelled == num_classes
+    if (not square and fits) or num_attributes < files.num_labelled:
+        return []
+    if square and files.signature_key == "att":
+        columns, rows = (_lengths_are_one(files.signatures, axis) for axis in (1, 0))
+        if columns and not rows:
+            return []
+        if rows and not columns:
+            message = "its rows are of unit length, as the classes' columns should be: transpose it"
+            return [Finding("signatures", "error", f"{where}: {message}")]
+    size = f"it is ({num_attributes}, {num_classes}), and the labels tell of {files.num_labelled} classes"
+    message = f"{size}: whether the classes are its columns, as they must be, cannot be told; look"
+    return [Finding("signatures", "warning", f"{where}: {message}")]
+
+
+def _lengths_are_one(values: np.ndarray, axis: int) -> bool:
+    return bool(np.allclose(np.linalg.norm(values, axis=axis), 1, atol=1e-3))
+
+
+def _minus_one(where: str, files: XlsaFiles) -> list[Finding]:
+    if files.num_unknown:
+        message = f"{files.num_unknown} entries are -1 (unknown) and read as 0; DATASETS.UNKNOWN none keeps them"
+    elif number := int((files.signatures == UNKNOWN).sum()):
+        message = f"{number} entries are -1, a value like any other; DATASETS.UNKNOWN minus_one reads them as unknown"
+    else:
+        return []
+    return [Finding("signatures", "note", f"{where}: {message}")]
+
+
+def _unit_length(where: str, files: XlsaFiles) -> list[Finding]:
+    signatures = files.signatures[files.used_classes()]
+    lengths, findings = np.linalg.norm(signatures, axis=1), []
     wrong = lengths[np.abs(lengths - 1) > 1e-3]
     if len(wrong):
-        message = f"{len(wrong)} classes are not of unit length, e.g. {wrong[0]:.4g}: set DATASETS.SEMANTIC original?"
-        findings.append(Finding("signatures", "warning", f"{where}: {message}"))
-    if negative := int((signatures < 0).sum()):
+        message = f"{len(wrong)} classes are not of unit length, e.g. {wrong[0]:.4g}"
+        if "original_att" in files.signature_keys:
+            findings.append(Finding("signatures", "warning", f"{where}: {message}: set DATASETS.SEMANTIC original?"))
+        else:
+            message += ", and there is no original_att: they are used as they are; scores do not depend on the length"
+            findings.append(Finding("signatures", "note", f"{where}: {message}"))
+    elif negative := int((signatures < 0).sum()):
         message = f"{negative} entries are negative: -1 for unknown, scaled along with the known ones?"
         findings.append(Finding("signatures", "note", f"{where}: {message}"))
     return findings
@@ -113,14 +153,11 @@ def _alike(signatures: np.ndarray) -> np.ndarray:
 
 
 def check_word_vectors(files: XlsaFiles, folder: str | Path, name: str) -> list[Finding]:
-    """There is one finite word vector an attribute, none zero, no two the same, and in the attributes' order.
-
-    The order is judged by :func:`order_fit`: words of related meaning belong to attributes that depend on each other.
-    """
+    """There is one finite word vector an attribute, none zero and no two the same."""
     if files.signatures is None:
         return []
     try:
-        vectors = load_attribute_embeddings(folder, name, files.signatures.shape[1]).astype(np.float64)
+        vectors = load_attribute_embeddings(folder, name, files.signatures.shape[1])
     except DataError as error:
         return [Finding("word vectors", "error", str(error))]
     findings = []
@@ -133,15 +170,25 @@ def check_word_vectors(files: XlsaFiles, folder: str | Path, name: str) -> list[
         first = np.flatnonzero((vectors == different[counts.argmax()]).all(axis=1)) + 1
         message = f"{counts[counts > 1].sum()} attributes share theirs with another, e.g. attributes {listed(first)}"
         findings.append(Finding("word vectors", "warning", f"{message}: they attend alike"))
-    findings = unless_worse("word vectors", f"{len(vectors)} x {vectors.shape[1]}, finite, all different", findings)
-    return [*findings, _order(vectors, files.signatures[files.used_classes()])]
+    return unless_worse("word vectors", f"{len(vectors)} x {vectors.shape[1]}, finite, all different", findings)
 
 
-def _order(vectors: np.ndarray, signatures: np.ndarray) -> Finding:
+def check_word_order(files: XlsaFiles, folder: str | Path, name: str) -> list[Finding]:
+    """The word vectors are in the attributes' order.
+
+    It is judged by :func:`order_fit`: words of related meaning belong to attributes that depend on each other.
+    """
     check = "word order"
+    try:
+        if files.signatures is None:
+            return []
+        vectors = load_attribute_embeddings(folder, name, files.signatures.shape[1]).astype(np.float64)
+    except DataError:
+        return []
+    signatures = files.signatures[files.used_classes()]
     if len(vectors) < LEAST_ATTRIBUTES or len(signatures) < LEAST_CLASSES or not np.isfinite(signatures).all():
         message = f"not judged: that takes {LEAST_ATTRIBUTES} attributes and {LEAST_CLASSES} classes"
-        return Finding(check, "note", message)
+        return [Finding(check, "note", message)]
     rng, given = np.random.default_rng(0), np.arange(len(vectors))
     fit = order_fit(vectors, signatures, [given])[0]
     chance = order_fit(vectors, signatures, [rng.permutation(given) for _ in range(PERMUTATIONS)])
@@ -151,11 +198,11 @@ def _order(vectors: np.ndarray, signatures: np.ndarray) -> Finding:
     text = f"related words belong to dependent attributes (r {fit:.2f}; random orders reach {chance.max():.2f})"
     if share > CHANCE:
         message = f"they fit the attributes no better than a random order ({share:.0%} of {PERMUTATIONS} fit as well)"
-        return Finding(check, "warning", f"{message}: is row k the word of attribute k?")
+        return [Finding(check, "warning", f"{message}: is row k the word of attribute k?")]
     if shifts[best] > fit:
         message = f"they fit better if attribute k takes row k{best:+d} (r {shifts[best]:.2f}, not {fit:.2f})"
-        return Finding(check, "warning", f"{message}: does a row lack or precede the others?")
-    return Finding(check, "ok", text)
+        return [Finding(check, "warning", f"{message}: does a row lack or precede the others?")]
+    return [Finding(check, "ok", text)]
 
 
 def order_fit(vectors: np.ndarray, signatures: np.ndarray, orders: list[np.ndarray]) -> np.ndarray:

@@ -1,7 +1,12 @@
 """What a check of the data has to say."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from REZSL.utils.errors import DataError
+
+log = logging.getLogger(__name__)
 
 LEVELS = ("ok", "note", "warning", "error")
 
@@ -36,3 +41,18 @@ def unless_worse(check: str, message: str, findings: Sequence[Finding]) -> list[
     """``findings``, after an ``ok`` with ``message`` unless one of them is a warning or an error."""
     sound = not any(finding.level in ("warning", "error") for finding in findings)
     return [Finding(check, "ok", message)] * sound + list(findings)
+
+
+def tell(findings: Sequence[Finding]) -> None:
+    """Logs warnings and notes.
+
+    Raises:
+        DataError: there are errors: the first, and how many more.
+    """
+    errors = [finding.message for finding in findings if finding.level == "error"]
+    if errors:
+        more = f" ({len(errors) - 1} more: tools/check_data.py tells all)" if len(errors) > 1 else ""
+        raise DataError(errors[0] + more)
+    for finding in findings:
+        if finding.level != "ok":
+            log.log(logging.WARNING if finding.level == "warning" else logging.INFO, finding.message)

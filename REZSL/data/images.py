@@ -1,26 +1,24 @@
-"""Finding images, checking them, reading them, and the one data set class over images, features or tokens."""
+"""Checking images, keeping them, and the one data set class over images, features or tokens."""
 
 import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-import PIL
 import torch
-import torchvision
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from REZSL.utils.errors import DataError, first_line
+from REZSL.utils.errors import DataError
 
-from .cache import ArrayCache, file_stamp, open_cache
+from .cache import ArrayCache, file_stamp, open_cache, size_text, warn_once
+from .image_file import decoding_problem
 from .transforms import ImageTransform
 
 log = logging.getLogger(__name__)
@@ -28,99 +26,16 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 
-def find_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Path]:
-    """Finds each recorded image under ``folder`` as :func:`locate_images` does, and insists on all of them.
-
-    Raises:
-        DataError: with the number of images not found and the first of them.
-    """
-    found = locate_images(recorded, folder)
-    missing = [path for path, place in zip(recorded, found, strict=True) if place is None]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(recorded)} images are not under {folder}, the first is recorded as {missing[0]}: "
-            f"complete the folder, or set DATASETS.IMAGE_ROOT"
-        )
-    return found
-
-
-def locate_images(recorded: Sequence[str], folder: str | os.PathLike) -> list[Path | None]:
-    """Looks under ``folder`` for the longest tail of each recorded path that exists there, never outside it.
-
-    ``/their/disk/CUB_200_2011/images/001.A/1.jpg`` is found as ``folder/CUB_200_2011/images/001.A/1.jpg``.
-
-    Returns:
-        One path for each of ``recorded``, or None where it is not there.
-
-    Raises:
-        DataError: there is no ``folder``.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"the image folder {folder} is missing: put the images there, or set DATASETS.IMAGE_ROOT")
-
-    @cache
-    def names_in(directory: Path) -> frozenset[str]:
-        with os.scandir(directory) as entries:
-            return frozenset(entry.name for entry in entries if entry.is_file())
-
-    @cache
-    def directories(parts: tuple[str, ...]) -> list[Path]:
-        """The tails of a recorded folder that exist, longest first."""
-        tails = (folder.joinpath(*parts[i:]) for i in range(len(parts) + 1))
-        return [tail for tail in tails if tail.is_dir()]
-
-    found = []
-    for path in recorded:
-        parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
-        if ".." in parts:  # only what follows the last '..' can be a tail inside the folder
-            parts = parts[len(parts) - parts[::-1].index("..") :]
-        name = parts.pop() if parts else ""
-        place = next((d for d in directories(tuple(parts)) if name in names_in(d)), None)
-        found.append(None if place is None else place / name)
-    return found
-
-
-def read_image(path: str | os.PathLike, side: int | None = None) -> Tensor:
-    """Decodes an image to RGB (3, H, W) uint8.
-
-    Args:
-        path: any file that Pillow reads.
-        side: pixels that the short side will be resized to; a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where its
-            short side stays twice as long, so that the resize still has something to average.
-
-    Raises:
-        DataError: it does not decode; names the file.
-    """
-    try:
-        with _opened(path, side) as image:
-            pixels = np.array(image.convert("RGB"))
-    except Exception as error:  # Pillow raises many kinds for damaged files
-        raise DataError(f"the image {path} does not decode: {first_line(error)}") from None
-    return torch.from_numpy(pixels).permute(2, 0, 1)
-
-
 def load_image(path: str | os.PathLike, transform: ImageTransform) -> Tensor:
     """Reads an image as far as ``transform`` is the same each time: resized where that makes it smaller."""
-    image = read_image(path, transform.side)
+    image = transform.reader.read(path, transform.side)
     return image if _is_small(image.shape[1:], transform) else transform.resize(image)
 
 
 def loaded_shape(path: str | os.PathLike, transform: ImageTransform) -> tuple[int, int]:
-    """The (H, W) of what :func:`load_image` gives, from the head of the file alone."""
-    try:
-        with _opened(path, transform.side) as image:
-            width, height = image.size
-    except Exception as error:
-        raise DataError(f"the image {path} cannot be read: {first_line(error)}") from None
-    return (height, width) if _is_small((height, width), transform) else transform.resized_shape(height, width)
-
-
-def _opened(path: str | os.PathLike, side: int | None) -> Image.Image:
-    image = Image.open(path)
-    if side is not None:
-        image.draft("RGB", (2 * side, 2 * side))
-    return image
+    """The (H, W) of what :func:`load_image` gives, without decoding the image where its format allows that."""
+    shape = transform.reader.shape(path, transform.side)
+    return shape if _is_small(shape, transform) else transform.resized_shape(*shape)
 
 
 def _is_small(shape: tuple[int, int], transform: ImageTransform) -> bool:
@@ -133,22 +48,10 @@ def check_images(paths: Sequence[str | os.PathLike]) -> None:
     Raises:
         DataError: with the number of damaged images and the first of them.
     """
-
     problems = map_images(decoding_problem, paths)
     damaged = [f"{path} ({problem})" for path, problem in zip(paths, problems, strict=True) if problem]
     if damaged:
         raise DataError(f"{len(damaged)} of {len(paths)} images do not decode, the first is {damaged[0]}")
-
-
-def decoding_problem(file: str | os.PathLike | BinaryIO) -> str | None:
-    """Decodes an image coarsely and returns what is wrong with it, if anything, in one line."""
-    try:
-        with Image.open(file) as image:
-            image.draft("RGB", (1, 1))  # JPEG: read all the data, but decode at 1/8 size
-            image.load()
-    except Exception as error:  # Pillow raises many kinds for damaged files
-        return first_line(error)
-    return None
 
 
 def map_images(function: Callable[[Any], Answer], paths: Sequence[str | os.PathLike]) -> list[Answer]:
@@ -179,11 +82,10 @@ def open_image_cache(
         for paths, transform in parts
         for shape in map_images(partial(loaded_shape, transform=transform), paths)
     ]
-    looks = [(transform.spec, transform.side, len(paths)) for paths, transform in parts]
-    key = f"images {looks} Pillow {PIL.__version__} torchvision {torchvision.__version__}"
+    key = f"images {[(transform.look, len(paths)) for paths, transform in parts]}"
     cache = open_cache(kind, folder, name, key, shapes, torch.uint8, limit)
     where = "memory" if cache.path is None else cache.path
-    log.info("%d of %d images are kept in %s, %.1f GB", len(cache.shapes), len(shapes), where, cache.size / 1e9)
+    log.info("%d of %d images are kept in %s, %s", len(cache.shapes), len(shapes), where, size_text(cache.size))
     return cache
 
 
@@ -239,7 +141,10 @@ class ZSLDataset(Dataset):
 
     def stamp(self, index: int) -> int:
         """Says what image ``index`` looks like before anything is drawn: it changes with its file and the transform."""
-        return file_stamp(self.paths[index], self.transform.spec, self.transform.side)
+        try:
+            return file_stamp(self.paths[index], self.transform.look)
+        except OSError as error:
+            raise DataError(f"the image {self.paths[index]} cannot be read: {error.strerror}") from None
 
     def _image(self, key: int | tuple[int, int]) -> Tensor:
         if not isinstance(key, tuple):
@@ -254,8 +159,12 @@ class ZSLDataset(Dataset):
             return load_image(path, self.transform)
         place, stamp = int(self.places[index]), self.stamp(index)
         kept = self.cache.get(place, stamp)
-        if kept is None:
-            image = load_image(path, self.transform)
-            self.cache.put(place, stamp, image.permute(1, 2, 0))
-            return image
-        return kept.permute(2, 0, 1)
+        if kept is not None:
+            return kept.permute(2, 0, 1)
+        image = load_image(path, self.transform)
+        rows = image.permute(1, 2, 0)
+        if place < len(self.cache.shapes) and rows.shape != self.cache.shapes[place]:
+            warn_once(f"the image {path} has changed its size since this run began: it is read anew each time")
+        else:
+            self.cache.put(place, stamp, rows)
+        return image

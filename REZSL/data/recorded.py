@@ -12,6 +12,7 @@ import numpy as np
 
 PARTS = ("trainval", "test_seen", "test_unseen")  # each is NAME_loc in the file
 VALIDATION_PARTS = ("train", "val")
+LEAST_LENGTH = 1e-12  # shorter vectors are not scaled to length 1 (``torch.nn.functional.normalize``)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +23,15 @@ class XlsaFiles:
         splits_path: ``att_splits.mat``.
         images_path: ``res101.mat``.
         signature_key: the key of the signatures, ``original_att`` or ``att``.
+        signature_keys: which of both the file has.
         signatures: (C, K) float64, one row a class, or None where they cannot be read.
-        num_unknown: entries of ``original_att`` that are -1, which ``signatures`` holds as 0.
+        num_unknown: entries that are unknown, which ``signatures`` holds as 0.
         class_names: C names, or none.
         class_of: (n,) class id of every image, or None where they cannot be read.
         image_files: n recorded paths, or none.
-        rows: image numbers of each readable part, of ``PARTS`` and, where the file has both, ``VALIDATION_PARTS``.
+        rows: image numbers of each readable part, of ``PARTS`` and, where the file has both, ``VALIDATION_PARTS``;
+            those of ``test_seen`` are none where the file has no such part.
+        has_features: whether ``res101.mat`` has some.
         features: (n, D) float32, or None.
         unreadable: one line for everything that must be there and cannot be read.
     """
@@ -35,12 +39,14 @@ class XlsaFiles:
     splits_path: Path
     images_path: Path
     signature_key: str
+    signature_keys: tuple[str, ...]
     signatures: np.ndarray | None
     num_unknown: int
     class_names: tuple[str, ...]
     class_of: np.ndarray | None
     image_files: tuple[str, ...]
     rows: dict[str, np.ndarray]
+    has_features: bool
     features: np.ndarray | None
     unreadable: tuple[str, ...]
 
@@ -63,6 +69,11 @@ class XlsaFiles:
         """How messages call a class: its number in the file and its name."""
         named = 0 <= class_id < len(self.class_names)
         return f"class {class_id + 1}" + (f" {self.class_names[class_id]}" if named else "")
+
+    @property
+    def num_labelled(self) -> int:
+        """The number of the last class that an image is labelled with; 0 where that is unknown."""
+        return max(0, int(self.class_of.max()) + 1) if self.class_of is not None and len(self.class_of) else 0
 
     @property
     def num_images(self) -> int:
@@ -88,8 +99,16 @@ def contradictions(files: XlsaFiles) -> Iterator[tuple[str, str]]:
 
 def _size_contradictions(files: XlsaFiles) -> Iterator[str]:
     count, labels, names = files.num_images, files.class_of, files.class_names
-    if files.signatures is not None:
-        num_classes = len(files.signatures)
+    if labels is not None and not len(labels):
+        yield f"{files.images_path}: labels is empty"
+    elif files.signatures is not None:
+        num_classes, other = files.signatures.shape
+        wanted = len(names) or files.num_labelled
+        if wanted and wanted != num_classes and wanted == other:
+            source = "allclasses_names" if names else "the labels"
+            where = f"{files.splits_path}: {files.signature_key} is ({other}, {num_classes})"
+            yield f"{where}, but {source} tell of {wanted} classes, which must be its columns: transpose it"
+            return
         if names and len(names) != num_classes:
             yield f"{files.splits_path}: {len(names)} allclasses_names for {num_classes} columns of signatures"
         if labels is not None and len(bad := np.flatnonzero((labels < 0) | (labels >= num_classes))):
@@ -111,7 +130,8 @@ def _split_contradictions(files: XlsaFiles) -> Iterator[str]:
 
 def _row_contradictions(path: Path, key: str, rows: np.ndarray, count: int) -> Iterator[str]:
     if not len(rows):
-        yield f"{path}: {key} is empty"
+        if key != "test_seen_loc":  # a standard split has no such images
+            yield f"{path}: {key} is empty"
         return
     bad = rows[(rows < 0) | (rows >= count)]
     if len(bad) and count:
@@ -138,15 +158,26 @@ def _class_contradictions(files: XlsaFiles) -> Iterator[str]:
 
 
 def _signature_contradictions(files: XlsaFiles) -> Iterator[str]:
-    signatures = files.signatures
-    if signatures is None:
+    """Judged in float32, in which they are used: scaled to length 1, if that is at least ``LEAST_LENGTH``."""
+    if files.signatures is None:
         return
-    used = files.used_classes()
-    for bad, what in ((~np.isfinite(signatures).all(1), "NaN or infinity"), (~signatures.any(1), "only zeros")):
+    with np.errstate(over="ignore"):
+        signatures = files.signatures.astype(np.float32)
+        lengths = np.linalg.norm(signatures, axis=1)
+    used, largest = files.used_classes(), np.abs(files.signatures).max(axis=1, initial=0)
+    broken = ~np.isfinite(files.signatures).all(axis=1)
+    zero = ~files.signatures.any(axis=1)
+    long, short = ~broken & ~np.isfinite(lengths), ~zero & (lengths < LEAST_LENGTH)
+    for bad, what in (
+        (broken, "holds NaN or infinity"),
+        (zero, "holds only zeros"),
+        (long, "is too large for float32, its largest value being {:.3g}: scale the attributes"),
+        (short, "is too small for float32, its largest value being {:.3g}: scale the attributes"),
+    ):
         bad = used[bad[used]]
         if len(bad):
-            title = files.class_title(bad[0])
-            yield f"{files.splits_path}: {files.signature_key} of {title} holds {what} ({len(bad)} such)"
+            where = f"{files.splits_path}: {files.signature_key} of {files.class_title(bad[0])}"
+            yield f"{where} {what.format(largest[bad[0]])} ({len(bad)} such)"
 
 
 def _feature_contradictions(files: XlsaFiles) -> Iterator[str]:

@@ -1,23 +1,15 @@
-"""Attribute embeddings (word vectors), read without executing anything a pickle may carry."""
+"""Attribute embeddings (word vectors)."""
 
-import io
-import pickle
 from pathlib import Path
 
 import numpy as np
 
 from REZSL.utils.errors import DataError, first_line
+from REZSL.utils.files import absence
+
+from .array_file import read_array
 
 PUBLISHED_FOLDER = "/Dataset/Attribute/w2v"  # what the published config files say
-_ARRAY_PARTS = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),
-}
 
 
 def embeddings_folder(w2v_path: str, root: str | Path) -> Path:
@@ -43,12 +35,13 @@ def load_attribute_embeddings(folder: str | Path, name: str, num_attributes: int
     candidates = [stem.with_name(stem.name + suffix) for suffix in (".npy", ".pkl")]
     path = next((p for p in candidates if p.is_file()), None)
     if path is None:
+        links = "".join(f" ({link} {absence(link)})" for link in candidates if link.is_symlink())
         raise DataError(
-            f"word vectors are missing: neither {candidates[0]} nor {candidates[1].name} exists; put one there, "
+            f"word vectors are missing: neither {candidates[0]} nor {candidates[1].name} exists{links}; put one there, "
             f"set MODEL.ATTENTION.W2V_PATH, or train without them by MODEL.ATTENTION.EMBEDDING learned"
         )
     try:
-        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _ArrayUnpickler.read(path)
+        values = read_array(path)
     except Exception as error:  # damaged files raise many kinds
         raise DataError(f"{path} cannot be read as an array: {first_line(error)}") from None
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.ndim != 2:
@@ -64,16 +57,3 @@ def load_attribute_embeddings(folder: str | Path, name: str, num_attributes: int
 
 def _describe(values: object) -> str:
     return f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds NumPy arrays and nothing else."""
-
-    def find_class(self, module: str, name: str) -> type:
-        if (module, name) not in _ARRAY_PARTS:
-            raise pickle.UnpicklingError(f"refused to load {module}.{name}: only plain NumPy arrays are read")
-        return super().find_class(module, name)
-
-    @classmethod
-    def read(cls, path: Path) -> object:
-        return cls(io.BytesIO(path.read_bytes()), encoding="latin1").load()

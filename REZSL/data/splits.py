@@ -16,10 +16,11 @@ from REZSL.utils.errors import DataError
 
 from .matfile import MatFile
 from .recorded import PARTS, VALIDATION_PARTS, XlsaFiles, contradictions
+from .signatures import SIGNATURE_KEYS, read_signatures
 
 log = logging.getLogger(__name__)
 
-SIGNATURE_KEYS = {"original": "original_att", "normalized": "att"}
+SPLIT_KEYS = (*SIGNATURE_KEYS.values(), "allclasses_names", *(f"{part}_loc" for part in PARTS + VALIDATION_PARTS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class ZSLSplit:
         class_names: C names, or the original 1-based ids as text where the file has none.
         labels: (n,) row number of ``signatures`` for every image of the file; -1: the class is in no split.
         trainval: (n_trainval,) image numbers to train on, all of seen classes.
-        test_seen: image numbers of seen classes held out for the test.
+        test_seen: image numbers of seen classes held out for the test; empty in a standard split: plain ZSL.
         test_unseen: image numbers of unseen classes.
         train: images of the training classes of the class-disjoint train/val split, within ``trainval``; may be empty.
         val: images of its validation classes, within ``trainval``; may be empty.
@@ -80,7 +81,9 @@ class ZSLSplit:
         )
 
 
-def read_xlsa(root: str | Path, name: str, semantic: str = "original", with_features: bool = False) -> XlsaFiles:
+def read_xlsa(
+    root: str | Path, name: str, semantic: str = "original", with_features: bool = False, unknown: str = "auto"
+) -> XlsaFiles:
     """Reads ``root/xlsa17/data/name/{res101,att_splits}.mat`` without stopping at what is missing or damaged.
 
     Args: those of :func:`load_split`.
@@ -95,35 +98,30 @@ def read_xlsa(root: str | Path, name: str, semantic: str = "original", with_feat
             unreadable.append(str(error))
             return None
 
-    splits = attempt(MatFile, folder / "att_splits.mat")
-    images = attempt(MatFile, folder / "res101.mat", () if with_features else ("features",))
-    signatures, rows = None, {}
-    if splits:
-        signatures = attempt(_signatures, splits, semantic)
-        has_validation = {f"{part}_loc" for part in VALIDATION_PARTS} <= set(splits.content)
-        rows = {
-            part: numbers - 1
-            for part in PARTS + VALIDATION_PARTS * has_validation
-            if (numbers := attempt(splits.integers, f"{part}_loc")) is not None
-        }
+    splits = attempt(MatFile, folder / "att_splits.mat", SPLIT_KEYS)
+    images = attempt(MatFile, folder / "res101.mat", ("labels", "image_files", *(("features",) * with_features)))
+    known = attempt(read_signatures, splits, semantic, unknown) if splits else None
     labels = attempt(images.integers, "labels") if images else None
-    unknown = signatures == -1 if signatures is not None and semantic == "original" else np.zeros(0, bool)
     return XlsaFiles(
         splits_path=folder / "att_splits.mat",
         images_path=folder / "res101.mat",
         signature_key=SIGNATURE_KEYS[semantic],
-        signatures=np.where(unknown, 0.0, signatures) if unknown.any() else signatures,
-        num_unknown=int(unknown.sum()),
-        class_names=splits.strings("allclasses_names") if splits else (),
+        signature_keys=tuple(key for key in SIGNATURE_KEYS.values() if splits and key in splits.names),
+        signatures=known[0] if known else None,
+        num_unknown=int(known[1].sum()) if known else 0,
+        class_names=(attempt(splits.strings, "allclasses_names") or ()) if splits else (),
         class_of=None if labels is None else labels - 1,
-        image_files=images.strings("image_files") if images else (),
-        rows=rows,
+        image_files=(attempt(images.strings, "image_files") or ()) if images else (),
+        rows=_rows(splits, attempt) if splits else {},
+        has_features=bool(images) and "features" in images.names,
         features=attempt(_features, images) if images and with_features else None,
         unreadable=tuple(unreadable),
     )
 
 
-def load_split(root: str | Path, name: str, semantic: str = "original", with_features: bool = False) -> ZSLSplit:
+def load_split(
+    root: str | Path, name: str, semantic: str = "original", with_features: bool = False, unknown: str = "auto"
+) -> ZSLSplit:
     """Reads ``root/xlsa17/data/name/{res101,att_splits}.mat``.
 
     Args:
@@ -131,23 +129,38 @@ def load_split(root: str | Path, name: str, semantic: str = "original", with_fea
         name: any data set with those two files.
         semantic: ``original`` takes ``original_att``, ``normalized`` takes ``att``.
         with_features: also read ``features``.
+        unknown: what -1 means: see :func:`~REZSL.data.signatures.unknown_entries`.
 
     Raises:
         DataError: a file or key is missing, damaged or contradicts another; says which, where, and what to do.
     """
-    files = read_xlsa(root, name, semantic, with_features)
-    for problem in chain(files.unreadable, (message for _, message in contradictions(files))):
-        raise DataError(problem)
+    files = read_xlsa(root, name, semantic, with_features, unknown)
+    split = arrange(files, name)
     if files.num_unknown:
         message = "%s: %d entries of %s are -1 (unknown) and read as 0"
         log.warning(message, files.splits_path, files.num_unknown, files.signature_key)
+    for part in VALIDATION_PARTS:
+        given, kept = len(files.images(part)), len(getattr(split, part))
+        if kept < given:
+            message = "%s: %d of the %d rows of %s_loc lie outside trainval_loc and are dropped"
+            log.warning(message, files.splits_path, given - kept, given, part)
+    return split
 
+
+def arrange(files: XlsaFiles, name: str) -> ZSLSplit:
+    """The split that ``files`` describe.
+
+    Raises:
+        DataError: something in them is missing, damaged or contradicts another thing.
+    """
+    for problem in chain(files.unreadable, (message for _, message in contradictions(files))):
+        raise DataError(problem)
     num_classes, num_seen = len(files.signatures), len(files.classes("trainval"))
     names = files.class_names or tuple(str(c + 1) for c in range(num_classes))
     class_ids = np.concatenate([files.classes("trainval"), files.classes("test_unseen")])
     row_of = np.full(num_classes, -1, np.int64)
     row_of[class_ids] = np.arange(len(class_ids))
-    train, val = _train_val(files)
+    train, val = (np.intersect1d(files.images(part), files.images("trainval")) for part in VALIDATION_PARTS)
     return ZSLSplit(
         name=name,
         signatures=files.signatures[class_ids].astype(np.float32),
@@ -165,36 +178,24 @@ def load_split(root: str | Path, name: str, semantic: str = "original", with_fea
     )
 
 
-def _signatures(splits: MatFile, semantic: str) -> np.ndarray:
-    key, other = SIGNATURE_KEYS[semantic], next(k for s, k in SIGNATURE_KEYS.items() if s != semantic)
-    if key not in splits.content and other in splits.content:
-        setting = next(s for s, k in SIGNATURE_KEYS.items() if k == other)
-        raise DataError(f"{splits.path} has no {key!r} but has {other!r}: set DATASETS.SEMANTIC {setting}")
-    signatures = splits[key].T  # (C, K)
-    if signatures.ndim != 2 or signatures.dtype.kind not in "iuf":
-        raise DataError(f"{splits.path}: {key} must be numbers (K, C), got {signatures.dtype} {signatures.T.shape}")
-    return signatures.astype(np.float64)
+def _rows(splits: MatFile, attempt: Callable) -> dict[str, np.ndarray]:
+    """Image numbers of each part; of train and val only where both are there. A standard split has no test_seen."""
+    has_validation = {f"{part}_loc" for part in VALIDATION_PARTS} <= set(splits.names)
+    rows = {
+        part: numbers - 1
+        for part in PARTS + VALIDATION_PARTS * has_validation
+        if part != "test_seen" or "test_seen_loc" in splits.names
+        if (numbers := attempt(splits.integers, f"{part}_loc")) is not None
+    }
+    return rows if "test_seen_loc" in splits.names else rows | {"test_seen": np.empty(0, np.int64)}
 
 
 def _features(images: MatFile) -> np.ndarray:
     if "features" not in images.content:
-        raise DataError(f"{images.path} has no 'features': set DATASETS.INPUT images, or take a file with features")
+        advice = "set DATASETS.INPUT images, or take" if "image_files" in images.content else "take"
+        raise DataError(f"{images.path} has no 'features': {advice} a file with features")
     features = images["features"].T  # (n, D)
-    if features.ndim != 2 or features.dtype.kind not in "iuf":
+    if features.ndim != 2 or features.dtype.kind not in "iufb" or not features.size:
         raise DataError(f"{images.path}: features must be numbers (D, n), got {features.dtype} {features.T.shape}")
-    return np.ascontiguousarray(features, np.float32)
-
-
-def _train_val(files: XlsaFiles) -> tuple[np.ndarray, np.ndarray]:
-    """The class-disjoint split, kept inside trainval: files in circulation list test_seen images there."""
-    parts = []
-    for part in VALIDATION_PARTS:
-        rows = files.images(part)
-        inside = np.intersect1d(rows, files.images("trainval"))
-        if len(inside) < len(rows):
-            log.warning(
-                "%s: %d of the %d rows of %s_loc lie outside trainval_loc and are dropped",
-                files.splits_path, len(rows) - len(inside), len(rows), part,
-            )  # fmt: skip
-        parts.append(inside)
-    return parts[0], parts[1]
+    with np.errstate(over="ignore"):  # infinity is told with the image that has it
+        return np.ascontiguousarray(features, np.float32)

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from functools import cache
 
+import PIL
 import torch
+import torchvision
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from REZSL.utils.errors import ConfigError
 from REZSL.utils.registry import did_you_mean
+
+from .image_file import ImageReader
 
 GEOMETRIES: dict[str, Callable[[int], list[nn.Module]]] = {  # the resize first, then what cuts and flips
     "resize_random_crop": lambda size: [v2.Resize(int(size * 8 / 7)), v2.RandomCrop(size), v2.RandomHorizontalFlip()],
@@ -27,14 +31,17 @@ class ImageTransform:
         spec: its name.
         resize: to the size that ``rest`` wants; of an image it has made already it changes nothing.
         rest: the other steps; random numbers come from torch's global generator.
+        reader: reads the images.
 
     Attributes:
         side: short side of what ``resize`` makes, in pixels.
+        look: a text that changes with all that an image's look depends on, but for its file.
     """
 
-    def __init__(self, spec: str, resize: v2.Resize, rest: list[nn.Module]) -> None:
-        self.spec, self.resize, self.rest = spec, resize, rest
+    def __init__(self, spec: str, resize: v2.Resize, rest: list[nn.Module], reader: ImageReader) -> None:
+        self.spec, self.resize, self.rest, self.reader = spec, resize, rest, reader
         self.side = min(resize.size)
+        self.look = f"{spec} {self.side} {reader} Pillow {PIL.__version__} torchvision {torchvision.__version__}"
 
     def __call__(self, image: Tensor) -> Tensor:
         """Transforms ``image`` (3, H, W) uint8 to (3, size, size) uint8."""
@@ -58,7 +65,7 @@ def is_random(spec: str) -> bool:
     return any(part.strip() in RANDOM for part in spec.split("+"))
 
 
-def build_transform(spec: str, size: int) -> ImageTransform:
+def build_transform(spec: str, size: int, reader: ImageReader | None = None) -> ImageTransform:
     """Builds the transform named ``spec``: one geometry, and ``colorjitter`` if wanted, joined by ``+``.
 
     ======================  =========================================================================
@@ -70,6 +77,11 @@ def build_transform(spec: str, size: int) -> ImageTransform:
     ======================  =========================================================================
 
     Random numbers come from torch's global generator; :class:`~REZSL.data.images.ZSLDataset` seeds it image by image.
+
+    Args:
+        spec: the name.
+        size: pixels.
+        reader: reads the images; None: upright, scaled where that changes nothing to speak of.
 
     Raises:
         ConfigError: an unknown part, or not exactly one geometry.
@@ -88,4 +100,4 @@ def build_transform(spec: str, size: int) -> ImageTransform:
     if "colorjitter" in parts:
         jitter = v2.ColorJitter(brightness=0.4, saturation=0.4, hue=0.2)
         rest += [v2.ToPILImage(), jitter, v2.PILToTensor()]  # Pillow turns hues faster than torch
-    return ImageTransform(spec, resize, rest)
+    return ImageTransform(spec, resize, rest, reader or ImageReader())

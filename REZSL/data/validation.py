@@ -18,7 +18,8 @@ def validation_split(split: ZSLSplit, seed: int) -> ZSLSplit:
 
     Its unseen classes are the validation classes, with all their trainval images; its seen classes are the training
     classes, a fifth of whose images is held out as test_seen, drawn by ``seed``. Where the files have no train and val
-    classes, a third of the seen classes, drawn by ``seed``, validates.
+    classes, a third of the seen classes, drawn by ``seed``, validates. Nothing is held out where ``split`` has no
+    test_seen images.
 
     Raises:
         DataError: too few classes or images to divide.
@@ -33,8 +34,10 @@ def validation_split(split: ZSLSplit, seed: int) -> ZSLSplit:
     seen, unseen = np.unique(split.labels[train]), np.unique(split.labels[val])
     if not len(seen) or not len(unseen):
         raise DataError(f"{split.name}: {split.num_seen} seen classes are too few for validation classes")
-    held_out = np.concatenate([_drawn(train[split.labels[train] == c], rng) for c in seen])
-    if not len(held_out):
+    held_out = train[:0]
+    if len(split.test_seen):  # without, T1 alone is of interest, and every image trains
+        held_out = np.concatenate([_drawn(train[split.labels[train] == c], rng) for c in seen])
+    if len(split.test_seen) and not len(held_out):
         raise DataError(f"{split.name}: no training class has an image to spare for validation")
 
     rows = np.concatenate([seen, unseen])

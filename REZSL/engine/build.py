@@ -23,11 +23,16 @@ from .run_folder import RunFolder
 from .tokens import keep_tokens
 from .trainer import Trainer
 
-SCORES = {  # by which an epoch is kept; None: the last
+
+def _best_h(results: Results) -> float:
+    return results.gzsl["oracle"].H if results.gzsl else results.T1
+
+
+SCORES = {  # by which an epoch is kept; None: the last; T1 where no test image is of a seen class
     "last": None,
-    "oracle": lambda results: results.gzsl["oracle"].H,
-    "H": lambda results: results.gzsl["oracle"].H,
-    "AUSUC": lambda results: results.AUSUC,
+    "oracle": _best_h,
+    "H": _best_h,
+    "AUSUC": lambda results: results.T1 if results.AUSUC is None else results.AUSUC,
 }
 
 

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from REZSL.data.splits import ZSLSplit
 from REZSL.evaluation import Predictions
+from REZSL.utils.device import to_device
 from REZSL.utils.distributed import is_main, objects_of_all
 
 
@@ -34,7 +35,7 @@ def predict(
         with autocast:
             predictor = model.predictor() if hasattr(model, "predictor") else model
         for inputs, batch_labels in tqdm(loader, desc="evaluating", leave=False, disable=None if is_main() else True):
-            inputs = inputs.to(device, non_blocking=True)
+            inputs = to_device(inputs, device)
             with autocast:
                 attributes.append(predictor(inputs).attributes.float())
             labels.append(batch_labels)

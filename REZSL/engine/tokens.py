@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from REZSL.data import ArrayCache, ZSLDataset
+from REZSL.utils.device import to_device
 from REZSL.utils.distributed import barrier, is_main, main_first
 
 log = logging.getLogger(__name__)
@@ -84,4 +85,4 @@ def _fill(
 @torch.inference_mode()
 def _tokens(backbone: nn.Module, inputs: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        return backbone(inputs.to(device, non_blocking=True))
+        return backbone(to_device(inputs, device))

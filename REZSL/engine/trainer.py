@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from REZSL.evaluation import Predictions, Results
+from REZSL.utils.device import to_device
 from REZSL.utils.distributed import any_of_all, is_main, mean_of_all, world_size
 from REZSL.utils.errors import DataError, Stopped, first_line
 from REZSL.utils.seeding import random_states, restore_random_states
@@ -192,7 +193,7 @@ class Trainer:
 
     def _train_batch(self, inputs: torch.Tensor, labels: torch.Tensor) -> float:
         """Takes a batch's gradient, and a step where it is time to; returns the learning rate of that step."""
-        inputs, labels = (x.to(self.device, non_blocking=True) for x in (inputs, labels))
+        inputs, labels = (to_device(x, self.device) for x in (inputs, labels))
         total, begun = len(self.loader), self.step // self.accumulate * self.accumulate
         together = min(self.accumulate, total - begun)  # batches that make this step
         is_last = self.step == begun + together - 1
@@ -294,6 +295,6 @@ class Trainer:
         if "T1" in line:
             rows = {row: line["gzsl"][row]["H"] for row in ("val", "gamma=0", "oracle") if row in line["gzsl"]}
             harmonic = " ".join(f"{100 * h:.1f} ({row})" for row, h in rows.items())
-            text += f"  T1 {100 * line['T1']:.1f}  H {harmonic}"
+            text += f"  T1 {100 * line['T1']:.1f}" + (f"  H {harmonic}" if rows else "")
         seconds = train_seconds, 100 * self.waited / train_seconds, eval_seconds
         log.info("%s  %.2f s (%.0f %% waiting for data) + %.2f s", text, *seconds)

@@ -56,7 +56,7 @@ class Difference:
 def compare(
     runs: Sequence[Predictions],
     against: Sequence[Predictions],
-    kind: str = "absolute",
+    kind: str = "squared",
     *,
     resamples: int = 1000,
     confidence: float = 0.95,
@@ -74,7 +74,7 @@ def compare(
     Args:
         runs: predictions of the method looked at.
         against: predictions of the method it is compared against, as many, in the same order.
-        kind: ``absolute`` or ``squared`` error.
+        kind: ``squared`` or ``absolute`` error.
         resamples: number of bootstrap resamples (1 or more) of a single pair.
         confidence: in 0..1, both excluded.
         seed: of the bootstrap.

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from REZSL.utils.arrays import column, number, whole_number
+
 from .curve import Candidates, Curve, Shares, Sweep, best_candidates, curve_along, curve_area
 from .metrics import (
     calibrated,
     cosine_scores,
     harmonic_mean,
     labelled_scores,
-    per_class_accuracy,
+    right_by_class,
     top_k_accuracy,
 )
 
@@ -77,19 +79,21 @@ def evaluate_gzsl(
 
     Args:
         scores: (N, C) class scores; with ``signatures``, (N, K) predicted attributes.
-        labels: (N,) true classes.
-        seen: (C,) boolean, which classes are seen.
-        gamma: calibration, subtracted from the scores of seen classes.
+        labels: (N,) true classes, numbers in 0..C-1; (N, 1) and whole floats will do.
+        seen: (C,) boolean, which classes are seen; 0 and 1 will do where they cannot be class numbers.
+        gamma: calibration, subtracted from the scores of seen classes; finite.
         signatures: (C, K) to score predicted attributes by ``scale`` times the cosine.
         scale: temperature of those scores.
         top_k: values of k for ``top_k``.
 
     Raises:
-        ValueError: shapes that do not fit, scores that are not finite, labels outside 0..C-1.
+        ValueError: shapes that do not fit, scores or a gamma that are not finite, labels outside 0..C-1, anything that
+            could be mistaken.
     """
     if signatures is not None:
         scores = cosine_scores(scores, signatures, scale)
     scores, labels, seen = labelled_scores(scores, labels, seen)
+    gamma, wanted = number(gamma, "gamma"), [whole_number(k, "top_k") for k in column(top_k, "top_k")]
     candidates, shares = best_candidates(scores, seen), Shares.of(labels, seen)
     row = row_at(candidates, labels, shares, gamma)
     predictions = candidates.predict(gamma)
@@ -99,14 +103,14 @@ def evaluate_gzsl(
     curve = curve_along(Sweep.of(candidates, labels, seen, shares)) if both else None
     return GZSL(
         T1=zsl_accuracy(candidates, labels, shares),
-        gamma=float(gamma),
+        gamma=gamma,
         U=row.U,
         S=row.S,
         H=row.H,
-        per_class=per_class_accuracy(predictions, labels, np.arange(len(seen))),
+        per_class=right_by_class(predictions == labels, labels, len(seen)),
         unseen_as_seen=unseen_as_seen,
         seen_as_unseen=seen_as_unseen,
-        top_k={k: _top_k(scores, labels, seen, gamma, k) for k in top_k},
+        top_k={k: _top_k(scores, labels, seen, gamma, k) for k in wanted},
         AUSUC=curve_area(curve) if curve else NAN,
         best=row_at(candidates, labels, shares, float(curve.gamma[curve.best])) if curve else None,
         curve=curve,

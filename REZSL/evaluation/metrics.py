@@ -1,11 +1,14 @@
-"""Zero-shot metrics as pure functions on NumPy arrays or torch tensors.
+"""Zero-shot metrics as pure functions on NumPy arrays, torch tensors or lists.
 
-All accuracies are fractions, and means over classes of per-class accuracies, never means over images.
+All accuracies are fractions, and means over classes of per-class accuracies, never means over images. Labels and masks
+may be (n, 1) and whole floats, as ``scipy.io.loadmat`` gives them; what could be mistaken raises ``ValueError``.
 """
 
 from typing import Any
 
 import numpy as np
+
+from REZSL.utils.arrays import class_mask, class_numbers, number, numbers, whole_number
 
 
 def per_class_accuracy(predictions: Any, labels: Any, classes: Any = None) -> np.ndarray:
@@ -19,14 +22,14 @@ def per_class_accuracy(predictions: Any, labels: Any, classes: Any = None) -> np
     Returns:
         (number of classes,) accuracies; NaN for a class without images.
     """
-    predictions, labels = _array(predictions), _array(labels)
+    predictions, labels = class_numbers(predictions, "predictions"), class_numbers(labels, "labels")
     _same_length(predictions=predictions, labels=labels)
-    present = np.unique(labels)
-    accuracy = _class_means(predictions == labels, labels)
+    present, nth = np.unique(labels, return_inverse=True)
+    accuracy = right_by_class(predictions == labels, nth, len(present))
     if classes is None:
         return accuracy
     of_class = dict(zip(present.tolist(), accuracy.tolist(), strict=True))
-    return np.array([of_class.get(c, np.nan) for c in _array(classes).tolist()])
+    return np.array([of_class.get(c, np.nan) for c in class_numbers(classes, "classes").tolist()])
 
 
 def calibrated_stacking(scores: Any, seen: Any, gamma: float) -> np.ndarray:
@@ -35,12 +38,12 @@ def calibrated_stacking(scores: Any, seen: Any, gamma: float) -> np.ndarray:
     Args:
         scores: (N, C).
         seen: (C,) boolean, which classes are seen.
-        gamma: any real number, on the scale of the scores.
+        gamma: any finite number, on the scale of the scores.
 
     Returns:
         (N,) predicted classes.
     """
-    return calibrated(*_scores(scores, seen), gamma).argmax(1)
+    return calibrated(*_scores(scores, seen), number(gamma, "gamma")).argmax(1)
 
 
 def calibrated(scores: np.ndarray, seen: np.ndarray, gamma: float) -> np.ndarray:
@@ -50,12 +53,16 @@ def calibrated(scores: np.ndarray, seen: np.ndarray, gamma: float) -> np.ndarray
 
 def cosine_scores(attributes: Any, signatures: Any, scale: float) -> np.ndarray:
     """Returns (N, C): ``scale`` times the cosine of ``attributes`` (N, K) and ``signatures`` (C, K), in float64."""
-    return scale * unit_rows(attributes) @ unit_rows(signatures).T
+    attributes, signatures = numbers(attributes, "attributes"), numbers(signatures, "signatures")
+    if attributes.ndim != 2 or signatures.ndim != 2 or attributes.shape[1] != signatures.shape[1]:
+        shapes = f"{attributes.shape} and {signatures.shape}"
+        raise ValueError(f"attributes must be (N, K) and signatures (C, K), a row for each class, got {shapes}")
+    return number(scale, "scale") * unit_rows(attributes) @ unit_rows(signatures).T
 
 
-def unit_rows(values: Any) -> np.ndarray:
+def unit_rows(values: np.ndarray) -> np.ndarray:
     """Returns the rows of ``values`` (N, K) L2-normalised, in float64; a row of zeros stays one."""
-    values = np.asarray(_array(values), np.float64)
+    values = np.asarray(values, np.float64)
     return values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
 
 
@@ -77,57 +84,56 @@ def top_k_accuracy(scores: Any, labels: Any, k: int, candidates: Any = None) -> 
 
     A class that scores the same as the true one goes before it only if it is the lower class, so k = 1 is argmax.
     """
-    scores, labels = _array(scores), _array(labels)
+    scores = _table(scores)
+    num_classes = scores.shape[1]
+    labels, k = class_numbers(labels, "labels", num_classes), whole_number(k, "k")
     _same_length(scores=scores, labels=labels)
-    if k < 1:
-        raise ValueError(f"k is {k}, expected 1 or more")
-    candidates = np.ones(scores.shape[1], bool) if candidates is None else _array(candidates).astype(bool)
+    if candidates is None:
+        candidates = np.ones(num_classes, bool)
+    candidates = class_mask(candidates, "candidates", num_classes)
     if not candidates[labels].all():
         raise ValueError(f"label {labels[~candidates[labels]][0]} is no candidate")
     own = np.take_along_axis(scores, labels[:, None], 1)
-    before = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < labels[:, None]))
-    return float(_class_means((before & candidates).sum(1) < k, labels).mean())
+    before = (scores > own) | ((scores == own) & (np.arange(num_classes) < labels[:, None]))
+    return float(np.nanmean(right_by_class((before & candidates).sum(1) < k, labels, num_classes)))
 
 
 def confusion_matrix(predictions: Any, labels: Any, num_classes: int) -> np.ndarray:
     """Counts the images of each class (row) that are given each class (column): (C, C) integers."""
-    predictions, labels = _array(predictions), _array(labels)
+    num_classes = whole_number(num_classes, "num_classes")
+    predictions = class_numbers(predictions, "predictions", num_classes)
+    labels = class_numbers(labels, "labels", num_classes)
     _same_length(predictions=predictions, labels=labels)
     pairs = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
     return pairs.reshape(num_classes, num_classes)
 
 
-def _class_means(right: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The share of ``right`` images of each class in ``labels``, ascending."""
-    total = np.bincount(labels)
-    classes = np.flatnonzero(total)
-    return np.bincount(labels, weights=right)[classes] / total[classes]
-
-
-def _array(values: Any) -> np.ndarray:
-    if hasattr(values, "detach"):  # a torch tensor, on whatever device
-        values = values.detach().cpu()
-        values = (values.double() if values.is_floating_point() else values).numpy()  # NumPy knows no bfloat16
-    return np.asarray(values)
-
-
-def _scores(scores: Any, seen: Any) -> tuple[np.ndarray, np.ndarray]:
-    scores, seen = _array(scores), _array(seen).astype(bool)
-    if scores.ndim != 2 or seen.shape != scores.shape[1:]:
-        raise ValueError(f"scores must be (N, C) and seen (C,), got {scores.shape} and {seen.shape}")
-    return scores.astype(np.float64, copy=False), seen
+def right_by_class(right: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """The share (C,) of ``right`` (N,) among the images of each class; NaN for a class without images."""
+    total = np.bincount(labels, minlength=num_classes)
+    return np.where(total > 0, np.bincount(labels, right, num_classes) / np.maximum(total, 1), np.nan)
 
 
 def labelled_scores(scores: Any, labels: Any, seen: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns all three as arrays; raises ``ValueError`` where they do not fit or scores are not finite."""
+    """Returns (N, C) floats, (N,) integers and (C,) booleans; raises ``ValueError`` where they do not fit."""
     scores, seen = _scores(scores, seen)
-    labels = _array(labels)
+    labels = class_numbers(labels, "labels", len(seen))
     _same_length(scores=scores, labels=labels)
-    if not len(labels) or labels.min() < 0 or labels.max() >= len(seen):
-        raise ValueError(f"labels must be class numbers in 0..{len(seen) - 1}, and at least one")
+    return scores, labels, seen
+
+
+def _scores(scores: Any, seen: Any) -> tuple[np.ndarray, np.ndarray]:
+    scores = _table(scores)
+    return scores, class_mask(seen, "seen", scores.shape[1])
+
+
+def _table(scores: Any) -> np.ndarray:
+    scores = numbers(scores, "scores")
+    if scores.ndim != 2 or not scores.size:
+        raise ValueError(f"scores must be (N, C), a row for each image and at least one, got {scores.shape}")
     if not np.isfinite(scores.sum()) and not np.isfinite(scores).all():  # the sum alone is fast
         raise ValueError(f"scores of image {np.flatnonzero(~np.isfinite(scores).all(1))[0]} hold NaN or infinity")
-    return scores, labels, seen
+    return scores.astype(np.float64, copy=False)
 
 
 def _same_length(**arrays: np.ndarray) -> None:

@@ -53,10 +53,6 @@ class Predictions:
         """(N, C) class scores."""
         return cosine_scores(self.attributes, self.signatures, self.scale)
 
-    def of_both_kinds(self) -> bool:
-        """Whether there are images of seen and of unseen classes, as GZSL needs."""
-        return 0 < np.count_nonzero(self.labels < self.num_seen) < len(self.labels)
-
     def save(self, path: str | os.PathLike) -> None:
         """Writes everything to an ``.npz`` file, whole or not at all."""
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
@@ -94,6 +90,8 @@ class Predictions:
             raise ValueError(f"num_seen is {self.num_seen}, expected some of the {classes} classes")
         if not 0 < self.scale < LARGEST_SCALE:
             raise ValueError(f"scale is {self.scale}, expected a number > 0")
+        if self.labels.max() < self.num_seen:
+            raise ValueError("labels name no image of an unseen class")
         if max(len(self.labels), classes) * classes > MOST_SCORES:
             raise ValueError(
                 f"{len(self.labels)} images of {classes} classes have more scores than memory is taken for"
@@ -109,15 +107,16 @@ class Results:
 
     Attributes:
         T1: accuracy on unseen images with unseen candidates.
-        AUSUC: area under the seen-unseen curve.
-        gzsl: rows by name: first ``val`` where validation chose a gamma, then ``gamma=0``, ``fixed``, ``oracle``.
-        curve: the seen-unseen curve.
+        AUSUC: area under the seen-unseen curve; None without images of seen classes (plain zero-shot learning).
+        gzsl: rows by name: first ``val`` where validation chose a gamma, then ``gamma=0``, ``fixed``, ``oracle``; none
+            without images of seen classes.
+        curve: the seen-unseen curve; None without.
     """
 
     T1: float
-    AUSUC: float
+    AUSUC: float | None
     gzsl: dict[str, Row]
-    curve: Curve
+    curve: Curve | None
 
     def as_dict(self) -> dict:
         """The figures as plain values, for JSON."""
@@ -133,7 +132,7 @@ def evaluate(predictions: Predictions, fixed_gamma: float, val_gamma: float | No
     """Computes T1, AUSUC and the GZSL rows of ``predictions``.
 
     Args:
-        predictions: of seen and unseen test images.
+        predictions: of the test images; T1 is all there is to say where none is of a seen class.
         fixed_gamma: calibration of the row ``fixed``.
         val_gamma: calibration of the row ``val``, chosen on validation classes; None: no such row.
 
@@ -154,6 +153,8 @@ def evaluate_scores(
     """The same from scores (N, C), ``labels`` (N,) and ``seen`` (C,), in one look at the scores."""
     scores, labels, seen = labelled_scores(scores, labels, seen)
     candidates, shares = best_candidates(scores, seen), Shares.of(labels, seen)
+    if not shares.seen.any():
+        return Results(zsl_accuracy(candidates, labels, shares), None, {}, None)
     curve = curve_along(Sweep.of(candidates, labels, seen, shares))
     gammas = {"val": val_gamma, "gamma=0": 0.0, "fixed": fixed_gamma, "oracle": float(curve.gamma[curve.best])}
     rows = {

@@ -7,7 +7,6 @@ import numpy as np
 import scipy.stats
 
 from .curve import Shares, Sweep, best_candidates
-from .gzsl import Row
 from .metrics import harmonic_mean
 from .protocol import Predictions, Results
 
@@ -75,22 +74,25 @@ def bootstrap_intervals(
     for name, row in results.gzsl.items():
         right = candidates.predict(row.gamma) == labels
         means |= {f"{name} U": right * shares.unseen, f"{name} S": right * shares.seen}
-    sweep = Sweep.of(candidates, labels, seen, shares)
+    names = _names(results)
+    sweep = Sweep.of(candidates, labels, seen, shares) if "AUSUC" in names else None
     rng = np.random.default_rng(seed)
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name in [*means, "AUSUC"]}
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in [*means, *(["AUSUC"] if sweep else [])]}
     for start in range(0, resamples, RESAMPLES_AT_ONCE):
         times = _times_drawn(labels, min(RESAMPLES_AT_ONCE, resamples - start), rng)
         for name, values in means.items():
             drawn[name].append(times @ values)
-        drawn["AUSUC"].append(_areas(sweep, times))
+        if sweep:
+            drawn["AUSUC"].append(_areas(sweep, times))
     values = {name: np.concatenate(parts) for name, parts in drawn.items()}
     values |= {f"{name} H": harmonic_mean(values[f"{name} U"], values[f"{name} S"]) for name in results.gzsl}
     ends = [(1 - confidence) / 2, (1 + confidence) / 2]
-    return {name: tuple(map(float, np.quantile(values[name], ends))) for name in _names(results.gzsl)}
+    return {name: tuple(map(float, np.quantile(values[name], ends))) for name in names}
 
 
-def _names(rows: dict[str, Row]) -> list[str]:
-    return ["T1", "AUSUC", *(f"{name} {key}" for name in rows for key in "USH")]
+def _names(results: Results) -> list[str]:
+    area = [] if results.AUSUC is None else ["AUSUC"]
+    return ["T1", *area, *(f"{name} {key}" for name in results.gzsl for key in "USH")]
 
 
 def _times_drawn(labels: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:

@@ -6,10 +6,12 @@
 from .backbones import build_backbone
 from .build import build_modeling
 from .criterion import ZSLCriterion
+from .focal_r import FocalRLoss
 from .heads import AttentionNet, BasicNet, GEMNet, HeadOutput
+from .lds import LDSLoss
 from .losses import ADLoss, CPTLoss, weighted_RegressLoss
 from .model import ZSLModel, class_scores
-from .peers import FocalRLoss, LDSLoss
+from .published import under_our_names
 from .remse import ReMSELoss, ReZSL
 
 __all__ = [
@@ -28,5 +30,6 @@ __all__ = [
     "build_backbone",
     "build_modeling",
     "class_scores",
+    "under_our_names",
     "weighted_RegressLoss",
 ]

@@ -8,8 +8,11 @@ and std.
 import itertools
 import math
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import torch
 import torchvision
@@ -19,9 +22,12 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from REZSL.utils.errors import ConfigError, DataError, first_line
 from REZSL.utils.registry import Registry, did_you_mean
 
+from .foreign_weights import adapted, load_weights, named_as, read_weights
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 VITS = ("vit_b_16", "vit_l_16")
+HUB = ("hf_hub:", "hf-hub:")  # how timm names what lies on the Hugging Face hub
 BACKBONES = Registry("backbone type")
 
 
@@ -33,17 +39,22 @@ def build_backbone(
     pretrained: bool = False,
     download_folder: str | os.PathLike = "pretrained_models",
     feature_dim: int | None = None,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
 ) -> nn.Module:
     """Builds a backbone.
 
     Args:
-        kind: ``resnet``, ``vit`` (both torchvision's), ``timm`` (any timm name, if installed) or ``features``.
+        kind: ``resnet``, ``vit`` (both torchvision's), ``timm`` (any timm name, if installed, also as ``timm/NAME`` or
+            ``hf_hub:OWNER/NAME``) or ``features``.
         name: model name; empty for resnet101, vit_b_16.
         image_size: side of the square images in pixels; position embeddings are interpolated to it.
         weights: local file with a ``state_dict``, read with ``weights_only``; goes before ``pretrained``.
         pretrained: download ImageNet-1k weights (torchvision's V1, or timm's default).
         download_folder: where downloads are kept.
         feature_dim: D, for ``features``.
+        mean: of red, green and blue (0..1), taken from the pixels; empty: what the weights were trained with.
+        std: by which the rest is divided; empty likewise.
 
     Raises:
         ConfigError: unknown name, timm missing, an image size that does not fit, or a download that fails.
@@ -52,8 +63,12 @@ def build_backbone(
     builder = BACKBONES.get(kind)
     if kind == "features":
         return builder(feature_dim)
-    state = _read_weights(weights) if weights else None
-    return builder(name, image_size, state, pretrained and state is None, Path(download_folder), weights)
+    state = read_weights(weights) if weights else None
+    backbone = builder(name, image_size, state, pretrained and state is None, Path(download_folder), weights)
+    for buffer, values in ((backbone.mean, mean), (backbone.std, std)):
+        if values:
+            buffer.copy_(torch.tensor(values).view(1, 3, 1, 1))
+    return backbone
 
 
 class _ImageBackbone(nn.Module):
@@ -151,7 +166,7 @@ def _resnet(name: str, image_size: int, state: dict | None, pretrained: bool, fo
     if pretrained:
         state, source = _download(name or "resnet101", folder), "the downloaded file"
     if state is not None:
-        _load(network, state, source, ignore=("fc.",))
+        load_weights(network, named_as(network, state, source), source, ("fc.",), "resnet", name or "resnet101")
     return ResNet(network, image_size)
 
 
@@ -163,12 +178,13 @@ def _vit(name: str, image_size: int, state: dict | None, pretrained: bool, folde
     if pretrained:
         state, source = _download(name or "vit_b_16", folder), "the downloaded file"
     if state is not None:
+        state = named_as(network, state, source)
         if state.get("encoder.pos_embedding") is not None:
             try:
                 state = interpolate_embeddings(image_size, network.patch_size, state)
             except ValueError as error:
                 raise DataError(f"MODEL.BACKBONE.WEIGHTS: {source}: {first_line(error)}") from None
-        _load(network, state, source, ignore=("heads.",))
+        load_weights(network, state, source, ("heads.",), "vit", name or "vit_b_16")
     return VisionTransformer(network)
 
 
@@ -178,8 +194,7 @@ def _timm(name: str, image_size: int, state: dict | None, pretrained: bool, fold
         import timm
     except ImportError:
         raise ConfigError("MODEL.BACKBONE.TYPE timm needs timm: pip install 'REZSL[timm]'") from None
-    if not timm.is_model(name):
-        raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, unknown to timm{did_you_mean(name, timm.list_models())}")
+    name = _timm_name(name, timm)
     options = {"num_classes": 0} | ({"pretrained": True, "cache_dir": folder} if pretrained else {})
     try:
         try:
@@ -187,14 +202,15 @@ def _timm(name: str, image_size: int, state: dict | None, pretrained: bool, fold
         except TypeError:  # networks without position embeddings take any size
             network = timm.create_model(name, **options)
     except Exception as error:
-        if not pretrained:
-            raise
+        if not (pretrained or name.startswith(HUB)):
+            raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}: {first_line(error)}") from None
         raise _no_download(name, error) from None
     if state is not None:
+        state = named_as(network, state, source)
         adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
         if adapt is not None:  # timm's own: renames old keys, interpolates position embeddings
-            state = adapt(state, network)
-        _load(network, state, source, ignore=("classifier.", "head.", "fc.", "head_dist.", "aux_head."))
+            state = adapted(adapt, state, network, source, name)
+        load_weights(network, state, source, ("classifier.", "head.", "fc.", "head_dist.", "aux_head."), "timm", name)
     if hasattr(network, "fc_norm"):
         network.fc_norm = nn.Identity()  # comes after the pooling, which nothing here uses
     try:
@@ -202,6 +218,20 @@ def _timm(name: str, image_size: int, state: dict | None, pretrained: bool, fold
     except Exception as error:  # some models give several maps, or fit one image size only
         problem = f"gives no tokens at DATASETS.IMAGE_SIZE {image_size}: {first_line(error)}"
         raise ConfigError(f"MODEL.BACKBONE.NAME {name} {problem}") from None
+
+
+def _timm_name(name: str, timm: ModuleType) -> str:
+    """``name`` as all versions of timm take it; what lies on the hub under timm's own name is known without it."""
+    own = re.sub("^((hf_hub|hf-hub):)?timm/", "", name)
+    if not timm.is_model(own):
+        if name.startswith(HUB):
+            return name
+        hint = did_you_mean(own, timm.list_models())
+        raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, unknown to timm{hint}")
+    tagged = timm.list_models(f"{own.split('.')[0]}.*", pretrained=True)
+    if "." in own and own not in tagged:
+        raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}: timm has no such weights{did_you_mean(own, tagged)}")
+    return own
 
 
 def _known(name: str, names: tuple[str, ...]) -> str:
@@ -224,34 +254,3 @@ def _no_download(what: str, error: Exception, other_way: str = "") -> ConfigErro
         f"MODEL.BACKBONE.PRETRAINED: cannot download {what} ({type(error).__name__}); fetch the file elsewhere and "
         f"{other_way}name it by MODEL.BACKBONE.WEIGHTS, or set MODEL.BACKBONE.PRETRAINED False to train from scratch"
     )
-
-
-def _read_weights(path: str) -> dict[str, Tensor]:
-    if not Path(path).is_file():
-        raise DataError(f"MODEL.BACKBONE.WEIGHTS: {path} is missing")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files raise many kinds
-        raise DataError(f"MODEL.BACKBONE.WEIGHTS: {path} cannot be read: {first_line(error)}") from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        raise DataError(f"MODEL.BACKBONE.WEIGHTS: {path} holds no state_dict of tensors")
-    return {key.removeprefix("module."): value for key, value in state.items()}
-
-
-def _load(network: nn.Module, state: dict[str, Tensor], source: str, ignore: tuple[str, ...]) -> None:
-    """Loads all of ``state`` but the classifier; anything else missing, left over or misshapen is an error."""
-    own = network.state_dict()
-    state = {key: value for key, value in state.items() if not key.startswith(ignore)}
-    wanted = {key for key in own if not key.startswith(ignore)}
-    missing = {key for key in wanted - set(state) if not key.endswith("num_batches_tracked")}  # old files have none
-    misshapen = [key for key in wanted & set(state) if own[key].shape != state[key].shape]
-    for keys, what in ((missing, "lacks"), (set(state) - wanted, "has unknown"), (misshapen, "misshapes")):
-        if keys:
-            example = f"{len(keys)} tensors, e.g. {min(keys)}"
-            raise DataError(f"MODEL.BACKBONE.WEIGHTS: {source} {what} {example}: another model?")
-    network.load_state_dict(state, strict=False)

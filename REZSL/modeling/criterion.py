@@ -19,6 +19,8 @@ class ZSLCriterion(nn.Module):
         weights: the four lambdas.
         groups: attribute groups for ADLoss; needed when its weight is not 0.
         grid: (H, W) of the attention for CPTLoss.
+        regress_gaze: the regression is not that of the predicted attributes but of each attribute's highest attention
+            (Liu et al., CVPR 2021), so that the signatures train the gaze; the class scores stay as they are.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class ZSLCriterion(nn.Module):
         weights: tuple[float, float, float, float],
         groups: list[list[int]] | None = None,
         grid: tuple[int, int] = (1, 1),
+        regress_gaze: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("signatures", signatures.float(), persistent=False)
@@ -37,7 +40,7 @@ class ZSLCriterion(nn.Module):
         self.weights = dict(zip(("ce", "regression", "ad", "cpt"), weights, strict=True))
         self.ad = ADLoss(groups) if self.weights["ad"] else None
         self.cpt = CPTLoss() if self.weights["cpt"] else None
-        self.grid = grid
+        self.grid, self.regress_gaze = grid, regress_gaze
 
     def forward(self, output: HeadOutput, labels: Tensor) -> dict[str, Tensor]:
         """Returns the unweighted terms, in float32 even under autocast, of a batch with ``labels`` (B,)."""
@@ -47,7 +50,8 @@ class ZSLCriterion(nn.Module):
             if self.weights["ce"]:
                 terms["ce"] = F.cross_entropy(class_scores(attributes, self.signatures, self.scale), labels)
             if self.weights["regression"]:
-                terms["regression"] = self.regression(attributes, self.signatures[labels], labels)
+                regressed = output.attention.float().amax(2) if self.regress_gaze else attributes  # (B, K)
+                terms["regression"] = self.regression(regressed, self.signatures[labels], labels)
             if self.ad is not None:
                 terms["ad"] = self.ad(output.queries.float())
             if self.cpt is not None:

@@ -67,13 +67,13 @@ class AttentionNet(nn.Module):
     .. math::
         a_{kn} = \mathrm{softmax}_n(q_k \cdot W_k f_n), \quad
         r_k = W_o \sum_n a_{kn} W_v f_n, \quad
-        o_k = v_k \cdot (\bar f + r_k)
+        o_k = v_k \cdot (\bar f + \rho r_k)
 
-    or :math:`v_k \cdot (W_h(\bar f + r_k) + b)` with a hidden layer; ``mode="concat"`` takes :math:`[\bar f; r_k]` for
-    the sum. The softmax is not scaled by :math:`1/\sqrt{M}`. Everything after it is linear in the tokens, so the query
-    side folds into two (K, D) matrices: one gives the attention logits of every token, the other its contribution to
-    every output. Neither a (B, K, D) nor a (B, N, M) tensor is formed. The keys have no bias: it would add the same to
-    all logits of a query, which the softmax takes away again.
+    or :math:`v_k \cdot (W_h(\bar f + \rho r_k) + b)` with a hidden layer; ``mode="concat"`` takes
+    :math:`[\bar f; \rho r_k]` for the sum. The softmax is not scaled by :math:`1/\sqrt{M}`. Everything after it is
+    linear in the tokens, so the query side folds into two (K, D) matrices: one gives the attention logits of every
+    token, the other its contribution to every output. Neither a (B, K, D) nor a (B, N, M) tensor is formed. The keys
+    have no bias: it would add the same to all logits of a query, which the softmax takes away again.
 
     Args:
         dim: D, width of the tokens.
@@ -81,10 +81,17 @@ class AttentionNet(nn.Module):
         channel: M, width of queries, keys and values.
         hid_dim: width of the hidden layer; 0: none.
         mode: ``add`` or ``concat``.
+        ratio: :math:`\rho`, the factor of the attended token.
     """
 
     def __init__(
-        self, dim: int, attribute_embeddings: Tensor, channel: int = 1024, hid_dim: int = 0, mode: str = "add"
+        self,
+        dim: int,
+        attribute_embeddings: Tensor,
+        channel: int = 1024,
+        hid_dim: int = 0,
+        mode: str = "add",
+        ratio: float = 1.0,
     ) -> None:
         super().__init__()
         if mode not in ("add", "concat"):
@@ -95,7 +102,7 @@ class AttentionNet(nn.Module):
         self.key = nn.Linear(dim, channel, bias=False)
         self.value = nn.Linear(dim, channel)
         self.out = nn.Linear(channel, dim)
-        self.mode = mode
+        self.mode, self.ratio = mode, ratio
         joint = dim * (2 if mode == "concat" else 1)
         self.hidden = nn.Linear(joint, hid_dim) if hid_dim else None
         self.regressor = nn.Parameter(torch.randn(num_attributes, hid_dim or joint))
@@ -123,7 +130,7 @@ class AttentionNet(nn.Module):
         if self.hidden is not None:
             joint, constant = self.regressor @ self.hidden.weight, self.regressor @ self.hidden.bias
         on_mean, on_attended = (joint, joint) if self.mode == "add" else joint.chunk(2, dim=1)
-        return on_mean, on_attended, constant
+        return on_mean, self.ratio * on_attended, constant
 
 
 def _products_and_mean(tokens: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
@@ -161,7 +168,8 @@ class GEMNet(nn.Module):
     """Linear regression on the mean token, with a gaze per attribute that only the training losses see.
 
     Liu et al., *Goal-Oriented Gaze Estimation for Zero-Shot Learning*, CVPR 2021: the queries are word vectors times a
-    matrix (E, D); their softmax over the grid positions is the gaze, on which ADLoss and CPTLoss act.
+    matrix (E, D); their softmax over the grid positions is the gaze, on which ADLoss, CPTLoss and, in their own code,
+    the regression loss act.
 
     Args:
         dim: D, width of the tokens.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from REZSL.utils.distributed import own_rows, rows_of_all
+from REZSL.utils.distributed import rows_of_all
 
 REG_TYPES = ("MSE", "RMSE", "MAE", "BMC")
 
@@ -28,14 +28,31 @@ def elementwise_error(pred: Tensor, target: Tensor, reg_type: str, reg_norm: boo
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Divides the rows of ``x`` (B, K) by their L2 norm, or by 1e-10 if that is larger."""
+    """Divides the rows of ``x`` (B, K) by their L2 norm, or by 1e-10 if that is larger; refuses K = 1."""
+    check_normalisable(x.shape[1])
     return x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1e-10)
+
+
+def check_normalisable(num_attributes: int) -> None:
+    """Raises ``ValueError`` for one attribute: divided by its own length it is 1 or -1, and there is no gradient."""
+    if num_attributes == 1:
+        raise ValueError(
+            "a single attribute cannot be L2-normalised: it becomes 1 or -1, and nothing is learned; "
+            "set reg_norm (RegNorm, MODEL.LOSS.REG_NORM) False"
+        )
 
 
 def check_reg_type(reg_type: str) -> str:
     """Returns ``reg_type``; raises ``ValueError`` with the choices if it is none of them."""
     if reg_type not in REG_TYPES:
         raise ValueError(f"RegType is {reg_type!r}, expected one of {', '.join(REG_TYPES)}")
+    return reg_type
+
+
+def check_reweightable(reg_type: str) -> str:
+    """The same of a loss that weighs its errors, which ``BMC`` never does."""
+    if check_reg_type(reg_type) == "BMC":
+        raise ValueError("BMC is never reweighted: choose MSE, RMSE or MAE")
     return reg_type
 
 
@@ -48,15 +65,16 @@ class weighted_RegressLoss(nn.Module):
     al., CVPR 2022): cross-entropy over the B x B Gaussian log-likelihoods :math:`-\|p_i - t_j\|^2 / 2\sigma^2`, times
     :math:`2\sigma^2`, with a learnable :math:`\sigma` (``noise_sigma``, 0.1 at first), which belongs in the optimiser;
     no gradient passes through the factor, as in Ren et al.'s own code. Under ``torch.distributed`` the targets are
-    those of the global batch.
+    those of the global batch; processes may bring different numbers of them.
 
     Args:
-        RegNorm: L2-normalise predictions and targets over K first.
+        RegNorm: L2-normalise predictions and targets over K first, which needs K of 2 or more.
         RegType: ``MSE``, ``RMSE``, ``MAE`` or ``BMC``.
         device: where ``noise_sigma`` lives; the other types hold no tensor.
 
     Raises:
-        ValueError: unknown RegType; shapes that differ; weights given to BMC.
+        ValueError: unknown RegType; shapes that differ; one attribute under RegNorm; weights, or a single image, given
+            to BMC.
 
     >>> loss = weighted_RegressLoss(True, RegType="MSE")
     >>> loss(torch.ones(2, 3), torch.ones(2, 3), torch.ones(2, 3)).item()
@@ -95,10 +113,14 @@ class weighted_RegressLoss(nn.Module):
         if self.RegNorm:
             pred, target = unit_rows(pred), unit_rows(target)
         variance = self.noise_sigma.square()
-        targets = rows_of_all(target)
+        (targets,), own = rows_of_all(target)
+        if len(targets) < 2:
+            raise ValueError(
+                f"BMC tells an image's target from the others of its batch: it needs 2, got {len(targets)}"
+            )
         squared = (pred[:, None] - targets[None]).square().sum(2)  # (B, B of all processes)
-        own = own_rows(torch.arange(len(targets), device=pred.device), len(pred))
-        loss = F.cross_entropy(-squared / (2 * variance), own, reduction=reduction)
+        own_targets = torch.arange(len(targets), device=pred.device)[own]
+        loss = F.cross_entropy(-squared / (2 * variance), own_targets, reduction=reduction)
         return loss * (2 * variance).detach()  # restores the scale; its own gradient would only shrink sigma to 0
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from REZSL.utils.distributed import own_rows, rows_of_all
+from REZSL.utils.distributed import rows_of_all
 
-from .losses import check_reg_type, elementwise_error, weighted_RegressLoss
+from .losses import check_normalisable, check_reg_type, elementwise_error, weighted_RegressLoss
 from .rebalance import ClassStatistics, rebalance_weights
 
 WEIGHT_TYPES = ("in_batch", "cross_batch", "ema")
@@ -34,8 +34,8 @@ class ReZSL(nn.Module):
     torch.Size([6, 4])
 
     The statistics move with ``.to()`` and are saved in ``state_dict``. They are float32 (or what ``.to()`` made them),
-    whatever the predictions are. Under ``torch.distributed`` they are those of the global batch;
-    every rank must bring the same number of images.
+    whatever the predictions are. Under ``torch.distributed`` they are those of the global batch, to which the processes
+    may bring different numbers of images.
 
     Args:
         p: exponent of the weights across classes (>= 0).
@@ -43,13 +43,14 @@ class ReZSL(nn.Module):
         att_dim: K, the number of attributes, or outputs of any regression.
         train_class_num: C, the number of training classes, or groups.
         test_class_num: taken for the published call form; nothing here depends on the test classes.
-        RegNorm: L2-normalise predictions and targets over K first.
+        RegNorm: L2-normalise predictions and targets over K first, which needs K of 2 or more.
         RegType: error, ``MSE``, ``RMSE`` or ``MAE`` (``BMC`` measures the error as MSE does).
         WeightType: what ``updateWeightsMatrix`` does: ``in_batch`` takes E from the batch alone; ``cross_batch`` keeps
             a class's last E until the class is seen again; ``ema`` moves it by an exponential moving average.
         device: where the buffers live.
         momentum: share of the old E that ``ema`` keeps (0 to 1, below 1).
         validate: check the values of labels and errors, which makes an accelerator wait; shapes and types always are.
+            Without, every process of ``torch.distributed`` must bring as many images.
 
     Attributes:
         error_mean: (C, K) the E above; zero for a class without statistics.
@@ -58,8 +59,8 @@ class ReZSL(nn.Module):
         total: (C,) images of each class so far.
 
     Raises:
-        ValueError: an unknown RegType or WeightType, or inputs of the wrong shape, dtype or device, labels outside
-            0..C-1, or errors that are not finite.
+        ValueError: an unknown RegType or WeightType, one attribute under RegNorm, inputs of the wrong shape, dtype or
+            device, labels outside 0..C-1, or errors that are not finite.
     """
 
     def __init__(
@@ -79,16 +80,17 @@ class ReZSL(nn.Module):
         super().__init__()
         if WeightType not in WEIGHT_TYPES:
             raise ValueError(f"WeightType is {WeightType!r}, expected one of {', '.join(WEIGHT_TYPES)}")
-        if p < 0 or p2 < 0:
+        if not (p >= 0 and p2 >= 0):
             raise ValueError(f"p and p2 must be >= 0, got {p} and {p2}")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be in 0..1, below 1, got {momentum}")
+        if RegNorm:
+            check_normalisable(att_dim)
         self.p, self.p2, self.momentum, self.validate = p, p2, momentum, validate
         self.RegNorm, self.RegType, self.WeightType = bool(RegNorm), check_reg_type(RegType), WeightType
-        for name, shape in (("_error_mean", (train_class_num, att_dim)), ("_error_var", (train_class_num, att_dim))):
-            self.register_buffer(name, torch.zeros(shape, device=device))
-        self.register_buffer("_count", torch.zeros(train_class_num, device=device))
-        self.register_buffer("total", torch.zeros(train_class_num, device=device))
+        tables = {"_error_mean": (att_dim,), "_error_var": (att_dim,), "_count": (), "total": ()}
+        for name, of_class in tables.items():
+            self.register_buffer(name, torch.zeros(train_class_num, *of_class, device=device))
         self._pending: ClassStatistics | None = None  # of in_batch: it goes into the tables when somebody reads them
         self.register_state_dict_pre_hook(lambda module, *_: module._settle())
 
@@ -138,6 +140,7 @@ class ReZSL(nn.Module):
         num_attributes = self._error_mean.shape[1]
         if (n, dim) != (len(labels), num_attributes):
             raise ValueError(f"getWeights({n}, {dim}) for {len(labels)} labels and {num_attributes} attributes")
+        self._check_labels(labels)
         return self._weights(self.error_mean, labels)
 
     def weigh(self, pred: Tensor, target: Tensor, labels: Tensor) -> Tensor:
@@ -146,32 +149,34 @@ class ReZSL(nn.Module):
         The same as ``updateWeightsMatrix`` and ``getWeights``, but ``in_batch`` does not touch the (C, K) tables: the
         weights follow from the rows of the batch. Arguments as of :meth:`updateWeightsMatrix_inBatch`.
         """
-        batch = self._update(pred, target, labels, self.WeightType)
+        batch, own = self._update(pred, target, labels, self.WeightType)
         if self._pending is None:
             return self._weights(self._error_mean, labels)
-        return own_rows(rebalance_weights(batch.mean, batch.mean, self.p, self.p2), len(labels))
+        return rebalance_weights(batch.mean, batch.mean, self.p, self.p2)[own]
 
     def _weights(self, error_mean: Tensor, labels: Tensor | None = None) -> Tensor:
         rows = error_mean if labels is None else error_mean.index_select(0, labels)
         return rebalance_weights(rows, error_mean, self.p, self.p2)
 
     @torch.no_grad()
-    def _update(self, pred: Tensor, target: Tensor, labels: Tensor, weight_type: str) -> ClassStatistics:
+    def _update(self, pred: Tensor, target: Tensor, labels: Tensor, kind: str) -> tuple[ClassStatistics, slice]:
+        """Returns the global batch, and where in it this process's rows are."""
         self._check(pred, target, labels)
         dtype = self._error_mean.dtype
         error = elementwise_error(pred.to(dtype), target.to(dtype), self.RegType, self.RegNorm)
         if self.validate and not torch.isfinite(error).all():
             raise ValueError("pred or target holds NaN or infinity")
-        batch = ClassStatistics.of(rows_of_all(error), rows_of_all(labels))
-        if weight_type == "in_batch":
+        gathered, own = rows_of_all(error, labels, even=not self.validate)
+        batch = ClassStatistics.of(*gathered)
+        if kind == "in_batch":
             self._pending = batch
         else:
             self._settle()
             mean, variance = self._error_mean.clone(), self._error_var.clone()
             self._take(batch)
-            self._blend(mean, variance, self.momentum if weight_type == "ema" else 0.0)
+            self._blend(mean, variance, self.momentum if kind == "ema" else 0.0)
         self.total.index_add_(0, batch.labels, batch.mean.new_ones(len(batch.labels)))
-        return batch
+        return batch, own
 
     @torch.no_grad()
     def _settle(self) -> None:
@@ -204,7 +209,7 @@ class ReZSL(nn.Module):
         self._error_mean.copy_(mean)
 
     def _check(self, pred: Tensor, target: Tensor, labels: Tensor) -> None:
-        num_classes, att_dim = self._error_mean.shape
+        att_dim = self._error_mean.shape[1]
         if pred.shape != target.shape or pred.shape != (len(labels), att_dim):
             raise ValueError(
                 f"pred and target must be (B, {att_dim}) for labels (B,), "
@@ -212,19 +217,24 @@ class ReZSL(nn.Module):
             )
         if not (pred.is_floating_point() and target.is_floating_point()):
             raise ValueError(f"pred and target must be floating point, got {pred.dtype} and {target.dtype}")
-        if labels.dtype not in (torch.int64, torch.int32):
-            raise ValueError(f"labels must be int64 or int32, got {labels.dtype}")
         if not pred.device == target.device == labels.device == self._error_mean.device:
             devices = sorted({str(x.device) for x in (pred, target, labels, self._error_mean)})
             raise ValueError(f"pred, target, labels and the statistics are on different devices: {devices}")
-        if self.validate and len(labels) and not bool(((labels >= 0) & (labels < num_classes)).all()):
-            raise ValueError(f"labels must be in 0..{num_classes - 1}, got {labels.min()}..{labels.max()}")
+        self._check_labels(labels)
+
+    def _check_labels(self, labels: Tensor) -> None:
+        if labels.ndim != 1 or labels.dtype not in (torch.int64, torch.int32):
+            raise ValueError(f"labels must be (B,) of int64 or int32, got {tuple(labels.shape)} of {labels.dtype}")
+        if self.validate and len(labels) and not bool(((labels >= 0) & (labels < len(self.total))).all()):
+            raise ValueError(f"labels must be in 0..{len(self.total) - 1}, got {labels.min()}..{labels.max()}")
 
 
 class ReMSELoss(nn.Module):
     """The whole of ReMSE as one loss: ``loss = remse(pred, target, labels)``.
 
-    With ``p = p2 = 0`` it is the plain regression loss, to the bit.
+    With ``p = p2 = 0`` it is the plain regression loss, to the bit. In evaluation mode it takes nothing into its
+    statistics, and what it weighs by does not hang on the last training batch: ``in_batch`` is the plain loss there;
+    ``cross_batch`` and ``ema`` weigh by the statistics they keep (a class without any weighs 1).
 
     >>> remse = ReMSELoss(num_classes=3, num_attributes=4, p=0.5, p2=0.1)
     >>> loss = remse(torch.rand(6, 4, requires_grad=True), torch.rand(6, 4), torch.tensor([0, 0, 1, 1, 2, 2]))
@@ -236,14 +246,15 @@ class ReMSELoss(nn.Module):
         p: exponent of the weights across classes (>= 0).
         p2: exponent of the weights across attributes (>= 0).
         reg_type: ``MSE``, ``RMSE``, ``MAE``, or ``BMC``, which is never reweighted.
-        reg_norm: L2-normalise predictions and targets over K first.
+        reg_norm: L2-normalise predictions and targets over K (2 or more) first, as zero-shot learning by cosine does.
+            It drops the scale of the outputs, so it is not for regression in general.
         weight_type: ``in_batch``, ``cross_batch`` or ``ema``, as of :class:`ReZSL`.
         momentum: of ``ema``.
         reduction: ``mean`` over B and K, ``sum``, or ``none``.
         validate: check values, as of :class:`ReZSL`.
 
     Attributes:
-        statistics: the :class:`ReZSL` with ``error_mean``, ``error_var``, ``weights`` and ``count`` of the last call.
+        statistics: the :class:`ReZSL` with ``error_mean``, ``error_var``, ``weights`` and ``count``.
     """
 
     def __init__(
@@ -253,7 +264,7 @@ class ReMSELoss(nn.Module):
         p: float,
         p2: float,
         reg_type: str = "MSE",
-        reg_norm: bool = True,
+        reg_norm: bool = False,
         weight_type: str = "in_batch",
         momentum: float = 0.9,
         reduction: str = "mean",
@@ -275,18 +286,14 @@ class ReMSELoss(nn.Module):
         self.reduction = reduction
 
     def forward(self, pred: Tensor, target: Tensor, labels: Tensor) -> Tensor:
-        """Updates the statistics with this batch, in training mode, and returns its loss.
+        """Returns the loss of ``pred`` (B, K) against ``target`` (B, K) with ``labels`` (B,) in 0..C-1.
 
-        In evaluation mode the weights follow from the statistics of the last training batch.
-
-        Args:
-            pred: (B, K) predictions.
-            target: (B, K) targets.
-            labels: (B,) integers in 0..C-1.
+        In training mode the statistics take this batch in first.
         """
+        weights = None
         if self.training:
             weights = self.statistics.weigh(pred, target, labels)
-        else:
+        elif self.statistics.WeightType != "in_batch":
             weights = self.statistics.getWeights(len(labels), pred.shape[1], labels)
-        weights = None if self.regression.RegType == "BMC" else weights.to(pred.dtype)
+        weights = None if weights is None or self.regression.RegType == "BMC" else weights.to(pred.dtype)
         return self.regression(pred, target, weights, self.reduction)

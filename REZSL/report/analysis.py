@@ -50,12 +50,13 @@ def read_attribute_names(path: str | os.PathLike, num_attributes: int) -> tuple[
     return tuple(lines)
 
 
-def summary_table(names: Sequence[str], summaries: Sequence[dict[str, Summary]]) -> Table:
+def summary_table(names: Sequence[str], summaries: Sequence[dict[str, Summary]], kind: str) -> Table:
     """Returns a row for every group and measure: each run's value; of several runs also their mean and deviation.
 
     Args:
         names: of the runs.
         summaries: what ``summarise`` says of each.
+        kind: ``squared`` or ``absolute``, the error they are of.
     """
     several = len(names) > 1
     rows = []
@@ -66,12 +67,28 @@ def summary_table(names: Sequence[str], summaries: Sequence[dict[str, Summary]])
             if several and measure in MEASURES:
                 spread = [float(np.mean(values)), float(np.std(values, ddof=1))]
             rows.append([group, measure, *values, *(spread if several else [])])
-    return Table(["group", "measure", *names, *(["mean", "std"] if several else [])], rows)
+    return Table(["group", measure_heading(kind), *names, *(["mean", "std"] if several else [])], rows)
 
 
-def comparison_table(differences: Sequence[Difference]) -> Table:
-    """Returns a row for every difference; what the runs have less of is below 0."""
-    header = ["group", "measure", "against", "run", "run - against", "std", "low", "high", "pairs", "interval"]
+def measure_heading(kind: str) -> str:
+    """Heads a column of measures, all of which are of the ``kind`` of error."""
+    return f"measure of {kind} error"
+
+
+def comparison_table(differences: Sequence[Difference], kind: str) -> Table:
+    """Returns a row for every difference, of ``kind`` errors; what the runs have less of is below 0."""
+    header = [
+        "group",
+        measure_heading(kind),
+        "against",
+        "run",
+        "run - against",
+        "std",
+        "low",
+        "high",
+        "pairs",
+        "interval",
+    ]
     return Table(header, [list(asdict(difference).values()) for difference in differences])
 
 
@@ -91,7 +108,7 @@ def attribute_table(
         columns["name"] = list(names)
     columns["signature"] = mean.signatures[mean.classes("all")].mean(0).tolist()
     for prefix, table in (("", mean), *([("against_", mean_table(against))] if against else [])):
-        columns |= {f"{prefix}error_{group}": table.attribute_error(group).tolist() for group in GROUPS}
+        columns |= {f"{prefix}{table.kind}_error_{group}": table.attribute_error(group).tolist() for group in GROUPS}
         columns |= _correlation_columns(table, prefix, axis=0)
     return _from_columns(columns)
 
@@ -109,7 +126,7 @@ def class_table(tables: Sequence[ErrorTable], against: Sequence[ErrorTable] = ()
         "images": mean.count[classes].tolist(),
     }
     for prefix, table in (("", mean), *([("against_", mean_table(against))] if against else [])):
-        columns[f"{prefix}error"] = table.error[classes].mean(1).tolist()
+        columns[f"{prefix}{table.kind}_error"] = table.error[classes].mean(1).tolist()
         columns |= _correlation_columns(table, prefix, axis=1)
     return _from_columns(columns)
 
@@ -118,7 +135,7 @@ def error_matrix(tables: Sequence[ErrorTable], names: Sequence[str] | None = Non
     """Returns the errors themselves: a row for every class that has images, a column for every attribute."""
     mean = mean_table(tables)
     classes = mean.classes("all")
-    header = ["class", *(names or map(str, range(mean.error.shape[1])))]
+    header = [f"class ({mean.kind} error)", *(names or map(str, range(mean.error.shape[1])))]
     return Table(header, [[mean.class_names[c], *mean.error[c].tolist()] for c in classes])
 
 

@@ -17,12 +17,14 @@ class Number:
     Attributes:
         whole: an integer.
         or_nan: NaN too.
+        or_none: None (null) too.
     """
 
     low: float = -LARGEST
     high: float = LARGEST
     whole: bool = False
     or_nan: bool = False
+    or_none: bool = False
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
@@ -82,7 +84,7 @@ def check(value: Any, kind: Any, key: str = "") -> None:
         case Number():
             is_number = isinstance(value, int if kind.whole else int | float) and not isinstance(value, bool)
             in_range = is_number and kind.low - ROUNDING <= value <= kind.high + ROUNDING
-            sound = in_range or (kind.or_nan and value != value)
+            sound = in_range or (kind.or_nan and value != value) or (kind.or_none and value is None)
         case Each():
             sound = isinstance(value, dict) and len(value) <= kind.most and all(isinstance(k, str) for k in value)
             children = [(v, kind.kind, k) for k, v in value.items()] if sound else []

@@ -62,8 +62,8 @@ class Details:
 
     Attributes:
         T1: accuracy on unseen images with unseen candidates.
-        AUSUC: area under ``curve``.
-        curve: the seen-unseen curve.
+        AUSUC: area under ``curve``; None without images of seen classes.
+        curve: the seen-unseen curve, or None.
         unseen: the unseen classes, the lowest ``zsl`` first.
         seen: the seen classes, the lowest ``gzsl`` first.
         crossing: (U, S) number of images of each unseen class given each seen class.
@@ -72,8 +72,8 @@ class Details:
     """
 
     T1: float
-    AUSUC: float
-    curve: Curve
+    AUSUC: float | None
+    curve: Curve | None
     unseen: list[ClassFigures]
     seen: list[ClassFigures]
     crossing: np.ndarray

@@ -24,7 +24,7 @@ LONGEST_TITLE = 100  # characters
 
 
 def draw_run(folder: str | os.PathLike, history: Sequence[dict[str, Any]], results: Results, title: str) -> None:
-    """Writes ``training`` and ``seen_unseen``, each as .png and .svg, to ``folder``.
+    """Writes ``training`` and, where there is a curve, ``seen_unseen``, each as .png and .svg, to ``folder``.
 
     Args:
         folder: made if need be.
@@ -40,6 +40,8 @@ def draw_run(folder: str | os.PathLike, history: Sequence[dict[str, Any]], resul
         _draw_loss(left, history)
         _draw_accuracy(right, history)
         save_figure(figure, Path(folder) / "training")
+    if results.curve is None:
+        return
     figure = Figure(figsize=(4.8, 4.2), layout="constrained")
     figure.suptitle(title, parse_math=False)
     _draw_curve(figure.subplots(), results)

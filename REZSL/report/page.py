@@ -15,7 +15,7 @@ from REZSL.utils.files import write_text
 from REZSL.utils.text import printable
 
 from .analysis import NOTES as MEASURE_NOTES
-from .analysis import summary_table
+from .analysis import measure_heading, summary_table
 from .analysis_figures import draw_attributes, draw_error_signature, draw_heat_maps
 from .details import Details, class_details
 from .page_figures import Picture, Style, as_png, as_svg, draw_crossing, draw_curves, draw_histories, styles
@@ -72,7 +72,7 @@ def render_page(runs: Sequence[Run]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "breakable": _breakable}
+    environment.filters |= {"percent": _percent, "breakable": _breakable, "measure_heading": measure_heading}
     return environment.get_template("page.html").render(
         views=views,
         row_notes={name: note for name, note in ROW_NOTES.items() if any(name in run.results["gzsl"] for run in runs)},
@@ -83,6 +83,7 @@ def render_page(runs: Sequence[Run]) -> str:
         crossings={view.run.name: _crossing(view) for view in with_details},
         worst=WORST,
         summary=_summary(with_details),
+        error_kind=with_details[0].errors.kind if with_details else None,
         measure_notes=MEASURE_NOTES,
         imbalance={view.run.name: _imbalance(view) for view in with_details},
         configured=[view.run.name for view in views if view.run.config is not None],
@@ -94,7 +95,7 @@ def _view(run: Run, style: Style) -> View:
     rows = {"gamma=0": {"gamma": 0.0}} | run.results["gzsl"]
     row = next((name for name in ("val", "oracle") if name in rows), list(rows)[-1])
     gamma = rows[row]["gamma"]
-    if run.predictions is None or not run.predictions.of_both_kinds():
+    if run.predictions is None:
         return View(run, style, row, gamma, None, None)
     return View(run, style, row, gamma, class_details(run.predictions, gamma), error_table(run.predictions))
 
@@ -105,10 +106,7 @@ def _notes(views: Sequence[View]) -> list[str]:
         "no intervals in results.json": [view for view in views if not view.run.intervals],
         "no metrics.jsonl (a run that only evaluates has none)": [view for view in views if not view.run.history],
         "no config.yaml": [view for view in views if view.run.config is None],
-        "no predictions.npz, so no curve, classes or errors": [view for view in views if view.run.predictions is None],
-        "no images of both seen and unseen classes, so no curve, classes or errors": [
-            view for view in views if view.run.predictions is not None and view.details is None
-        ],
+        "no predictions.npz, so no curve, classes or errors": [view for view in views if view.details is None],
     }
     notes = [f"{what}: {', '.join(view.run.name for view in those)}" for what, those in lacking.items() if those]
     for view in views:
@@ -116,7 +114,7 @@ def _notes(views: Sequence[View]) -> list[str]:
             notes.append(f"{view.run.name}: {format_maxima(maxima)}")
         for name in ("T1", "AUSUC") if view.details else ():
             said, found = view.run.results[name], getattr(view.details, name)
-            if not abs(said - found) < SAME_FIGURE:
+            if said is not None and found is not None and not abs(said - found) < SAME_FIGURE:
                 figures = f"{_percent(said)} in results.json, but {_percent(found)} by predictions.npz"
                 notes.append(f"{view.run.name}: {name} is {figures}")
     return notes
@@ -136,7 +134,9 @@ def _breakable(text: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[_/:,-])", printable(text)))
 
 
-def _curves(views: Sequence[View]) -> Picture:
+def _curves(views: Sequence[View]) -> Picture | None:
+    if not any(view.run.results["gzsl"] for view in views):
+        return None
     curves = [(view.style, view.details and view.details.curve, view.run.results["gzsl"]) for view in views]
     alt = f"Seen-unseen curve of each run with the points of its rows ({len(views)} in all); figures in the table above"
     return as_svg(draw_curves(curves), alt)
@@ -161,7 +161,8 @@ def _summary(views: Sequence[View]) -> list[list[str]]:
     """Returns lines of group, measure, and its value in each run; no mean, since these runs may differ in anything."""
     if not views:
         return []
-    table = summary_table([view.run.name for view in views], [summarise(view.errors) for view in views])
+    summaries = [summarise(view.errors) for view in views]
+    table = summary_table([view.run.name for view in views], summaries, views[0].errors.kind)
     return [line[: 2 + len(views)] for line in table.shown() if line[1] in MEASURES]
 
 

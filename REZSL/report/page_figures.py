@@ -154,7 +154,7 @@ def as_png(figure: Figure, alt: str) -> Picture:
     """Returns ``figure`` as points of 256 colours, which is smaller where there are many lines or letters."""
     buffer, small = io.BytesIO(), io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
-    with Image.open(buffer) as image:
+    with Image.open(buffer, formats=["PNG"]) as image:
         image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)
     return _picture(figure, alt, "png", small.getvalue())
 

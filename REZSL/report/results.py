@@ -33,9 +33,12 @@ def maxima_over_epochs(history: Sequence[dict[str, Any]]) -> dict[str, dict[str,
     Args:
         history: lines of ``metrics.jsonl``.
     """
-    tested = [line for line in history if "T1" in line]
-    best = {name: max(tested, key=lambda line: line[name]) for name in ("T1", "AUSUC") if tested}
-    return {name: {"value": line[name], "epoch": line["epoch"]} for name, line in best.items()}
+    best = {}
+    for name in ("T1", "AUSUC"):
+        if tested := [(line[name], -line["epoch"]) for line in history if line.get(name) is not None]:
+            value, epoch = max(tested)
+            best[name] = {"value": value, "epoch": -epoch}
+    return best
 
 
 def format_results(
@@ -53,8 +56,12 @@ def format_results(
         low, high = intervals[name]
         return f"{100 * value:5.1f} [{100 * low:.1f} {100 * high:.1f}]"
 
+    t1 = f"ZSL   T1    {shown(results.T1, 'T1')}   unseen images, unseen classes"
+    brackets = "in brackets: 95 % bootstrap interval over the test images of each class"
+    if results.AUSUC is None:
+        return Lines(f"{t1}\nno test image is of a seen class: there is no GZSL\n{brackets}")
     lines = [
-        f"ZSL   T1    {shown(results.T1, 'T1')}   unseen images, unseen classes",
+        t1,
         f"GZSL  AUSUC {shown(results.AUSUC, 'AUSUC')}   all classes, area under the seen-unseen curve",
         "",
         f"{'row':<9}{'gamma':>8}{'U':>7}{'S':>7}{'H':>7}",
@@ -62,7 +69,7 @@ def format_results(
     for name, row in results.gzsl.items():
         figures = f"{row.gamma:8.3f}{100 * row.U:7.1f}{100 * row.S:7.1f}  {shown(row.H, f'{name} H')}"
         lines.append(f"{name:<9}{figures}   {NOTES[name]}")
-    lines.append("in brackets: 95 % bootstrap interval over the test images of each class")
+    lines.append(brackets)
     if maxima:
         lines.append(format_maxima(maxima))
     return Lines("\n".join(lines))

@@ -2,23 +2,30 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from REZSL.utils.errors import DataError, first_line
+from REZSL.utils.errors import ConfigError, DataError, first_line
+from REZSL.utils.yaml_file import flat, read_yaml
 
 from .description import Each, Fields, Number, Pair, check
 
+FRACTION_OR_NONE = Number(0, 1, or_none=True)  # of plain zero-shot learning, which has T1 alone
 FRACTION, WHOLE, NUMBER = Number(0, 1), Number(0, 2**63, whole=True), Number()
 EPOCH_NUMBER = Number(0, 1e7, whole=True)
 ROWS = Each(Fields({"gamma": NUMBER, "U": FRACTION, "S": FRACTION, "H": FRACTION}, {"uses_test_labels": bool}))
 MAXIMUM = Fields({"value": FRACTION, "epoch": EPOCH_NUMBER}, {})
-CHOICE = Fields({"epoch": Number(1, 1e7, whole=True), "gamma": NUMBER, "AUSUC": FRACTION, "H": FRACTION}, {})
+CHOICE = Fields(
+    {
+        "epoch": Number(1, 1e7, whole=True),
+        "gamma": Number(or_none=True),
+        "AUSUC": FRACTION_OR_NONE,
+        "H": FRACTION_OR_NONE,
+    },
+    {},
+)
 RESULTS = Fields(
-    {"T1": FRACTION, "AUSUC": FRACTION, "gzsl": ROWS},
+    {"T1": FRACTION, "AUSUC": FRACTION_OR_NONE, "gzsl": ROWS},
     {
         "dataset": str,
         "model": str,
@@ -38,13 +45,12 @@ EPOCH = Fields(
     {
         **dict.fromkeys(("loss", "lr", *TERMS), NUMBER),
         "T1": FRACTION,
-        "AUSUC": FRACTION,
+        "AUSUC": FRACTION_OR_NONE,
         "gzsl": ROWS,
         "gradient_share": Each(Number(0, 1, or_nan=True)),  # of float16 gradients that are too large
     },
 )
-LARGEST = {"results.json": 2**20, "choice.json": 2**20, "metrics.jsonl": 2**24, "config.yaml": 10**5}  # bytes
-DEEPEST = 20  # sections of config.yaml within each other
+LARGEST = {"results.json": 2**20, "choice.json": 2**20, "metrics.jsonl": 2**24}  # bytes
 
 
 def read_results(folder: str | os.PathLike) -> dict[str, Any]:
@@ -99,9 +105,18 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return dict(_leaves(yaml.load(_content(path).decode("utf-8"), _PlainLoader)))
-    except (ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+        content = read_yaml(path)
+        check(content, Each(object, most=1000))
+        values = flat(content)
+        for key, value in values.items():
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, int | float) and not isinstance(item, bool):
+                    check(item, NUMBER, key)
+    except ConfigError as error:  # names the file
+        raise DataError(str(error)) from None
+    except ValueError as error:
         raise DataError(f"{path} holds no configuration: {first_line(error)}") from None
+    return values
 
 
 def _read_json(path: Path, kind: Fields, what: str) -> dict[str, Any]:
@@ -128,32 +143,3 @@ def _content(path: Path) -> bytes:
     if len(content) > largest:
         raise DataError(f"{path} has more than {largest} bytes, which no run writes")
     return content
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Without aliases, of which a few lines make a text without an end, and without bottomless nesting."""
-
-    depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
-        if self.check_event(yaml.AliasEvent) or self.depth > DEEPEST:
-            problem = f"an alias, or more than {DEEPEST} values in one another"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.peek_event().start_mark)
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-
-def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    check(node, Each(object, most=10_000), prefix.removesuffix("."))
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, int | float):
-                    check(item + 0, NUMBER, f"{prefix}{key}")
-                elif not isinstance(item, str | None):
-                    raise ValueError(f"{prefix}{key} holds a {type(item).__name__}, expected text, numbers or a list")
-            yield f"{prefix}{key}", value

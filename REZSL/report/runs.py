@@ -102,7 +102,7 @@ def quantities(line: dict[str, Any]) -> dict[str, float]:
     """Returns by title what a line of ``metrics.jsonl`` says: losses, and accuracies and gradient shares in percent."""
     found = {"loss": line["loss"]} if "loss" in line else {}
     found |= {f"loss term {name}": line[name] for name in TERMS if name in line}
-    found |= {f"{name} (%)": 100 * line[name] for name in ("T1", "AUSUC") if name in line}
+    found |= {f"{name} (%)": 100 * line[name] for name in ("T1", "AUSUC") if line.get(name) is not None}
     rows = line.get("gzsl", {})
     found |= {f"H of row {name} (%)": 100 * rows[name]["H"] for name in ("val", "oracle") if name in rows}
     shares = line.get("gradient_share", {})

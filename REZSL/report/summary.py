@@ -14,6 +14,7 @@ from .run_files import read_results
 from .tables import Table
 
 FIGURES = ("T1", "U", "S", "H", "AUSUC")
+PLAIN_ROW = "zsl"  # of a run without images of seen classes, which has no rows: T1 alone
 PUBLISHED_ROW = "oracle protocol, published"
 PUBLISHED = {  # (T1, U, S, H) in percent, ResNet-101 at 448 px: Ye et al., Rebalanced Zero-shot Learning, TIP 2023
     "CUB": {"ReZSL (Ye et al. 2023)": (80.9, 72.8, 74.8, 73.8)},
@@ -23,8 +24,13 @@ PUBLISHED = {  # (T1, U, S, H) in percent, ResNet-101 at 448 px: Ye et al., Reba
 
 
 def figures_of(results: dict[str, Any]) -> dict[str, float]:
-    """Returns the figures of ``results.json`` by name: T1, AUSUC, and gamma, U, S, H of every row (``oracle H``)."""
-    figures = {"T1": float(results["T1"]), "AUSUC": float(results["AUSUC"])}
+    """Returns the figures of ``results.json`` by name: T1, AUSUC, and gamma, U, S, H of every row (``oracle H``).
+
+    Of plain zero-shot learning (AUSUC is null) there is T1 alone.
+    """
+    figures = {"T1": float(results["T1"])}
+    if results["AUSUC"] is not None:
+        figures["AUSUC"] = float(results["AUSUC"])
     for name, row in results["gzsl"].items():
         figures |= {f"{name} {key}": float(row[key]) for key in ("gamma", "U", "S", "H")}
     return figures
@@ -54,21 +60,30 @@ class Entry:
         """Name of the data set."""
         return self.runs[0]["dataset"]
 
-    def rows(self, chosen: Sequence[str] = ()) -> dict[str, dict[str, list[float]]]:
-        """Returns by row its figures, a fraction of each run; T1 and AUSUC are the same in every row of ``gzsl``.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its rows of ``gzsl``; of plain zero-shot learning, which has none, :data:`PLAIN_ROW`."""
+        return tuple(self.runs[0]["gzsl"]) or (PLAIN_ROW,)
 
-        The row :data:`MAXIMA` comes last where all runs have it. ``chosen`` names the rows of ``gzsl`` to return,
+    def rows(self, chosen: Sequence[str] = ()) -> dict[str, dict[str, list[float]]]:
+        """Returns by row its figures, a fraction of each run; T1 and AUSUC are the same in every row of ``names``.
+
+        The row :data:`MAXIMA` comes last where all runs have it. ``chosen`` says which of ``names`` to return,
         empty: all; the maxima go with ``oracle``.
         """
-        own = {figure: [run[figure] for run in self.runs] for figure in ("T1", "AUSUC")}
+        own = {name: [run[name] for run in self.runs] for name in ("T1", "AUSUC")}
+        own = {name: values for name, values in own.items() if None not in values}
         rows = {
-            row: own | {figure: [run["gzsl"][row][figure] for run in self.runs] for figure in ("U", "S", "H")}
+            row: own | {name: [run["gzsl"][row][name] for run in self.runs] for name in ("U", "S", "H")}
             for row in self.runs[0]["gzsl"]
             if not chosen or row in chosen
         }
-        maxima = [run["maxima_over_epochs"] for run in self.runs if "maxima_over_epochs" in run]
-        if len(maxima) == len(self.runs) and (not chosen or "oracle" in chosen):
-            rows[MAXIMA] = {figure: [each[figure]["value"] for each in maxima] for figure in own}
+        if self.names == (PLAIN_ROW,) and (not chosen or PLAIN_ROW in chosen):
+            rows[PLAIN_ROW] = own
+        maxima = [run.get("maxima_over_epochs", {}) for run in self.runs]
+        if all(maxima) and (not chosen or "oracle" in chosen):
+            known = [name for name in own if all(name in each for each in maxima)]
+            rows[MAXIMA] = {name: [each[name]["value"] for each in maxima] for name in known}
         return rows
 
 

@@ -32,6 +32,7 @@ def build_solver(
         kind=solver.SCHEDULE,
         gamma=solver.GAMMA,
         step_epochs=solver.STEPS,
+        step_offset=solver.STEP_OFFSET,
         warmup_epochs=solver.WARMUP_EPOCHS,
     )
     return optimizer, LambdaLR(optimizer, factor)

@@ -1,12 +1,16 @@
 """What every command line does around its work: logging, errors told in one line, an exit status."""
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 
 from .errors import ConfigError, REZSLError, Stopped, lines_of
 from .logging import close_logging, setup_logging
+from .text import brief
 
 log = logging.getLogger(__name__)
+
+SEED = re.compile("0|[1-9][0-9]{0,18}")
 
 
 def run_command(action: Callable[[], object], stopped: str = "stopped") -> int:
@@ -44,10 +48,10 @@ def leading_seeds(words: Sequence[str]) -> tuple[list[int], list[str]]:
     Raises:
         ConfigError: no seed comes first, or one comes twice.
     """
-    number = next((n for n, word in enumerate(words) if not word.isdigit()), len(words))
+    number = next((n for n, word in enumerate(words) if not SEED.fullmatch(word)), len(words))
     seeds = [int(word) for word in words[:number]]
     if not seeds:
-        raise ConfigError(f"--seeds {words[0]}: expected whole numbers >= 0")
+        raise ConfigError(f"--seeds {brief(words[0])}: expected whole numbers >= 0")
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"--seeds {' '.join(words[:number])}: a seed comes twice")
     return seeds, list(words[number:])

@@ -23,10 +23,12 @@ def start(device_name: str) -> None:
         device_name: ``MODEL.DEVICE``; with ``auto`` or ``cuda`` every process takes the GPU of its local rank.
 
     Raises:
-        ConfigError: one certain GPU is asked for, or there are fewer GPUs than local processes.
+        ConfigError: one certain GPU, or Apple's, is asked for, or there are fewer GPUs than local processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         return
+    if device_name == "mps":
+        raise ConfigError("MODEL.DEVICE is mps, but only CUDA devices and CPUs train in several processes")
     on_gpu = device_name != "cpu" and torch.cuda.is_available()
     if on_gpu:
         local, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
@@ -106,18 +108,31 @@ def mean_of_all(value: Tensor) -> Tensor:
     return total / world_size()
 
 
-def rows_of_all(rows: Tensor) -> Tensor:
-    """The rows of every process, in the order of ranks; each must bring the same number. No gradient passes through."""
+def rows_of_all(*tensors: Tensor, even: bool = False) -> tuple[list[Tensor], slice]:
+    """The rows of all processes, in the order of ranks, and where in them this one's are. No gradient passes through.
+
+    Args:
+        tensors: (n, ...) each; n is the same for all of one process, and may differ between processes.
+        even: n is known to be the same in all of them; otherwise they tell each other first.
+    """
+    count = len(tensors[0])
     if world_size() == 1:
-        return rows
-    gathered = rows.new_empty(world_size() * len(rows), *rows.shape[1:])
-    dist.all_gather_into_tensor(gathered, rows.detach().contiguous())
-    return gathered
+        return list(tensors), slice(0, count)
+    counts = [count] * world_size()
+    if not even:
+        where = "cpu" if "cpu:gloo" in dist.get_backend_config() else tensors[0].device
+        counts = _gathered(torch.tensor([count], device=where), [1] * world_size()).tolist()
+    start = sum(counts[: rank()])
+    return [_gathered(rows, counts) for rows in tensors], slice(start, start + count)
 
 
-def own_rows(rows: Tensor, count: int) -> Tensor:
-    """This process's part, ``count`` rows, of :func:`rows_of_all` or of anything in its order."""
-    return rows if world_size() == 1 else rows[rank() * count : (rank() + 1) * count]
+def _gathered(rows: Tensor, counts: list[int]) -> Tensor:
+    most = max(counts)  # every process must send as much: what is shorter is filled up, and cut again
+    padding = rows.new_zeros(most - len(rows), *rows.shape[1:])
+    sent = torch.cat([rows.detach(), padding]) if len(padding) else rows.detach().contiguous()
+    parts = [torch.empty_like(sent) for _ in counts]
+    dist.all_gather(parts, sent)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
 
 def objects_of_all(value: Any) -> list[Any]:

@@ -1,5 +1,6 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and files that are not there."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -34,3 +35,15 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes ``text`` as UTF-8, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def absence(path: str | os.PathLike) -> str:
+    """Says why ``path`` cannot be used: it is missing, or a link that leads nowhere or in a circle."""
+    if not os.path.islink(path):
+        return "is missing"
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "is a symbolic link that leads in a circle"
+    return f"is a link to {os.readlink(path)}, which is missing"

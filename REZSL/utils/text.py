@@ -4,6 +4,7 @@ import re
 
 LONGEST_LINE = 800  # characters: a few lines of a terminal
 LONGEST_QUOTE = 300  # of a foreign text within a line of ours
+LONGEST_WORD = 80  # of a foreign key or value there
 
 # control characters, line and paragraph separators, marks that turn the direction of what follows, lone surrogates
 # (bytes of a file name that are no UTF-8), and two that XML forbids; any other letter of any script is shown as it is
@@ -22,6 +23,11 @@ def printable(text: str, longest: int = LONGEST_LINE) -> str:
         longest: number of characters that the result may have.
     """
     return shorten(escape(shorten(text, longest)), longest)
+
+
+def brief(text: object) -> str:
+    """Returns ``text`` as a key or value is quoted in a line of ours: printable, and not long."""
+    return printable(str(text), LONGEST_WORD)
 
 
 def escape(text: str, but: str = "") -> str:

@@ -1,25 +1,11 @@
 import ast
 
 import pytest
-from stand_ins import REPOSITORY
+from stand_ins import PUBLISHED_KEYS, REPOSITORY
 from yacs.config import CfgNode
 
 from REZSL.config import get_defaults
-from REZSL.config.defaults import CHOICES, NON_NEGATIVE, POSITIVE, RETIRED
-
-PUBLISHED_KEYS = {  # section: keys
-    "": "OUTPUT_DIR LOG_FILE_NAME MODEL_FILE_NAME SEED PRETRAINED_MODELS DTYPE",
-    "MODEL.": "DEVICE GPUS META_ARCHITECTURE NAME WEIGHT SCALE HID_DIM",
-    "MODEL.BACKBONE.": "PRETRAINED FINETUNE TYPE",
-    "MODEL.ATTENTION.": "MODE CHANNEL WEIGHT_SHARED W2V_PATH",
-    "MODEL.LOSS.": "LAMBDA0 LAMBDA1 LAMBDA2 LAMBDA3 LAMBDA4 TEMP REG_NORM REG_TYPE",
-    "MODEL.REZSL.": "USE P P2 WEIGHT_TYPE",
-    "DATASETS.": "NAME IMAGE_SIZE WAYS SHOTS SEMANTIC SEMANTIC_TYPE",
-    "DATALOADER.": "NUM_WORKERS N_BATCH EP_PER_BATCH MODE",
-    "SOLVER.": "MAX_EPOCH BASE_LR BIAS_LR_FACTOR WEIGHT_DECAY WEIGHT_DECAY_BIAS MOMENTUM GAMMA STEPS CHECKPOINT_PERIOD "
-    "DATA_AUG RESUME_OPTIM RESUME_SCHED SEED",
-    "TEST.": "IMS_PER_BATCH DATA_AUG GAMMA",
-}
+from REZSL.config.defaults import AT_MOST, CHOICES, NON_NEGATIVE, POSITIVE, RETIRED
 
 
 def leaves(node, prefix=""):
@@ -53,6 +39,12 @@ def test_tables_name_only_existing_keys_and_the_defaults_obey_them(table):
 def test_no_key_is_in_two_tables_and_none_is_listed_twice():
     listed = [*CHOICES, *POSITIVE, *NON_NEGATIVE, *RETIRED]
     assert len(listed) == len(set(listed))
+
+
+def test_every_number_has_a_bound_and_the_defaults_are_within():
+    numbers = {key for key, value in DEFAULTS.items() if type(value) in (int, float)} - set(RETIRED)
+    assert numbers == set(AT_MOST)
+    assert [key for key, most in AT_MOST.items() if abs(DEFAULTS[key]) > most] == []
 
 
 def test_published_choices():

@@ -1,4 +1,6 @@
+import logging
 import re
+import sys
 from collections import Counter
 
 import numpy as np
@@ -8,7 +10,8 @@ from PIL import Image
 from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 
 from REZSL.config import load_config
-from REZSL.data import build_data, build_transform, demo
+from REZSL.data import build_data, build_transform, check_data, demo
+from REZSL.data.image_file import ImageReader
 from REZSL.utils.errors import ConfigError, DataError
 
 
@@ -75,6 +78,27 @@ def test_image_loaders(tiny):
     assert data.feature_dim is None
 
 
+def test_keys_of_reading_act(tiny):
+    tiny.write().write_images()
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    for tail in tiny.tails:
+        path = tiny.image_root / "TINY_200" / tail
+        Image.fromarray(np.array(Image.open(path))).resize((400, 300)).save(path, exif=sideways)
+
+    def looks(overrides):
+        data = build_data(config(tiny, f"TEST.DATA_AUG resize_only DATASETS.IMAGE_SIZE 4 {overrides}"))
+        return torch.cat([inputs for inputs, _ in data.test_loader]).float()
+
+    upright, stored = looks(""), looks("DATASETS.UPRIGHT False")
+    assert (upright - stored.rot90(-1, (2, 3))).abs().max() <= 1
+    assert not torch.equal(upright, stored)
+    whole = looks("DATALOADER.SCALED_DECODING False")
+    assert not torch.equal(upright, whole)
+    transform = build_data(config(tiny, "DATALOADER.SCALED_DECODING False")).train_loader.dataset.transform
+    assert transform.reader == ImageReader(upright=True, scaled=False)
+
+
 def test_test_loader_repeats_itself(tiny):
     data = build_data(config(tiny.write().write_images()))
     first, second = (torch.cat([inputs for inputs, _ in data.test_loader]) for _ in range(2))
@@ -86,6 +110,13 @@ def test_only_images_have_loading_processes_on_a_cpu(tiny, inputs, workers):
     tiny.write().write_images()
     data = build_data(config(tiny, f"{inputs} MODEL.DEVICE cpu DATALOADER.NUM_WORKERS 2"))
     assert (data.train_loader.num_workers, data.test_loader.num_workers) == (workers, workers)
+
+
+@pytest.mark.parametrize(("device", "pinned"), [("auto", True), ("cuda", True), ("cpu", False), ("mps", False)])
+def test_batches_are_pinned_where_a_cuda_device_fetches_them(tiny, monkeypatch, device, pinned):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    data = build_data(config(tiny.write(), f"{FEATURES} MODEL.DEVICE {device}"))
+    assert (data.train_loader.pin_memory, data.test_loader.pin_memory) == (pinned, pinned)
 
 
 def test_training_batches_do_not_depend_on_the_number_of_workers(tiny):
@@ -239,3 +270,89 @@ def test_a_damaged_image_is_named_before_training_unless_told_not_to_look(tiny):
     data = build_data(config(tiny, "DATASETS.CHECK_IMAGES False"))
     with pytest.raises(DataError, match=f"the image {re.escape(str(bad))} does not decode"):
         list(data.test_loader)
+
+
+# ---- the free checks of the doctor
+
+
+@pytest.fixture
+def logged(caplog, monkeypatch):
+    """What the package logs, also where an earlier test has set logging up."""
+    monkeypatch.setattr(logging.getLogger("REZSL"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="REZSL")
+    return caplog
+
+
+def findings_of(cfg, checks):
+    return [(f.level, f.message) for f in check_data(cfg) if f.check in checks]
+
+
+def record_alike(tiny, row, other):
+    tiny.res101["image_files"][row, 0] = tiny.res101["image_files"][other, 0]
+
+
+def test_what_the_doctor_calls_an_error_ends_a_training(tiny):
+    """A path of trainval in test_seen."""
+    record_alike(tiny, 6, 0)
+    cfg = config(tiny.write().write_images())
+    [error] = [message for level, message in findings_of(cfg, ["paths"]) if level == "error"]
+    with pytest.raises(DataError, match=re.escape(error)):
+        build_data(cfg)
+
+
+def test_images_of_test_unseen_in_train_loc_end_a_training(tiny):
+    moved = tiny.att_splits["test_unseen_loc"][:2].astype(float)
+    tiny.att_splits["train_loc"] = np.concatenate([tiny.att_splits["train_loc"], moved])
+    with pytest.raises(DataError, match="2 are in test_unseen_loc: unseen classes would be trained on"):
+        build_data(config(tiny.write(), FEATURES))
+
+
+def test_the_first_of_several_errors_is_told_and_how_many_there_are(tiny):
+    both = [tiny.att_splits[f"{part}_loc"].astype(float) for part in ("trainval", "test_unseen")]
+    tiny.att_splits["trainval_loc"] = np.concatenate(both)
+    with pytest.raises(DataError, match=r"share 14 images.*\(1 more: tools/check_data\.py tells all\)") as caught:
+        build_data(config(tiny.write(), FEATURES))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_doctor_calls_a_warning_is_logged_once(tiny, logged):
+    """Labels against folders, names against folders, a path in two parts (of features), a constant attribute."""
+    tiny.att_splits["original_att"][2] = 50
+    tiny.att_splits["allclasses_names"][:, 0] = [f"{c:03d}.class" for c in (1, 4, 3, 2, 5, 6)]
+    record_alike(tiny, 6, 0)
+    tiny.res101["image_files"][3, 0] = "/BS/somebody/data/TINY_200/images/003.class/other.jpg"
+    cfg = config(tiny.write(), FEATURES)
+    expected = [m for level, m in findings_of(cfg, ["paths", "class names", "signatures"]) if level == "warning"]
+    logged.clear()
+    build_data(cfg)
+    assert [r.getMessage() for r in logged.records if r.levelname == "WARNING"] == expected and len(expected) == 4
+
+
+def test_the_free_checks_read_no_image(tiny, monkeypatch):
+    monkeypatch.setattr(sys.modules["REZSL.data.doctor"], "map_images", None)
+    assert build_data(config(tiny.write().write_images()))
+
+
+@pytest.mark.parametrize("features", [True, False])
+def test_a_file_without_image_files_is_sent_to_features_only_where_it_has_some(tiny, features):
+    del tiny.res101["image_files"]
+    if not features:
+        del tiny.res101["features"]
+    advice = "set DATASETS.INPUT features" if features else "take a file that does"
+    with pytest.raises(DataError, match=rf"res101\.mat lists no image_files: {advice}"):
+        build_data(config(tiny.write()))
+
+
+@pytest.mark.parametrize("cache", ["none", "ram"])
+def test_an_image_that_is_a_program_in_disguise_starts_none(tiny, fake_gs, cache):
+    """Neither check, doctor, cache nor loading opens an EPS file, for which Pillow starts Ghostscript."""
+    tiny.write().write_images()
+    bad = tiny.image_root / "TINY_200" / tiny.tails[8]
+    Image.new("RGB", (8, 8)).save(bad, "EPS")
+    said = f"{re.escape(str(bad))}.*it is none of JPEG, PNG"
+    with pytest.raises(DataError, match=said):
+        build_data(config(tiny))
+    with pytest.raises(DataError, match=said):
+        list(build_data(config(tiny, f"DATASETS.CHECK_IMAGES False DATALOADER.CACHE {cache}")).test_loader)
+    assert [f.message for f in check_data(config(tiny)) if f.level == "error" and str(bad) in f.message]
+    assert not fake_gs.exists()

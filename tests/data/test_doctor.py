@@ -11,7 +11,7 @@ from PIL import Image
 from stand_ins import TinyData, write_cells
 
 from REZSL.data.doctor import FEW, KNOWN, check_duplicates, examine
-from REZSL.data.doctor_semantics import check_word_vectors, order_fit, plain_name
+from REZSL.data.doctor_semantics import check_word_order, check_word_vectors, order_fit, plain_name
 from REZSL.data.finding import Finding, listed, unless_worse
 from REZSL.data.splits import read_xlsa
 
@@ -64,7 +64,8 @@ def test_sound_data_give_no_warning(tiny, images, semantic):
     assert not bad(findings)
     inputs = "images" if images else "features"
     assert [f.check for f in findings if f.level == "ok"] == [
-        *("files", "counts", "splits", inputs, "duplicates", "class names", "signatures", "word vectors", "ImageNet")
+        *("files", "counts", "splits", "paths", "class names", "signatures", "word vectors", "ImageNet"),
+        *(inputs, "duplicates"),
     ]
     assert set(notes(findings)) == {"word order"}  # five attributes are too few
 
@@ -319,6 +320,34 @@ def test_duplicates_are_those_of_a_loop_over_pairs(tmp_path_factory, contents):
     assert [int(f.message.split()[0]) for f in found if f.level == "note"] == [within] * (within > 0)
 
 
+# ---- recorded paths: a row an object, images of several objects
+
+
+def share_paths(tiny, pairs):
+    for row, other in pairs:
+        tiny.res101["image_files"][row, 0] = tiny.res101["image_files"][other, 0].replace("//", "/")
+
+
+@pytest.mark.parametrize(("images", "level"), [(True, "error"), (False, "warning")])
+def test_a_path_in_trainval_and_a_test_part(tiny, images, level):
+    """Rows 6 and 13 are test_seen and test_unseen, row 0 is trainval."""
+    share_paths(tiny, [(6, 0), (13, 0)])
+    found = [f for f in check(tiny.write().write_images(), images, weights=None) if f.check == "paths"]
+    same = r"row 1 \(001\.class/picture_0\.jpg\) = row"
+    assert_found(
+        found,
+        ("paths", level, rf"1 of 8 test_seen images have the path of one in trainval: {same} 7 .*\(12\.5%\)"),
+        ("paths", level, rf"1 of 14 test_unseen images have the path of one in trainval: {same} 14 .*\(7\.1%\)"),
+        ("paths", "warning", r"1 of 14 test_unseen images have the path of one in test_seen: row 7 "),
+    )
+
+
+def test_a_path_twice_in_a_part_is_a_note(tiny):
+    share_paths(tiny, [(1, 0), (2, 0)])
+    findings = check(tiny.write(), weights=None)
+    assert not bad(findings) and notes(findings)["paths"].startswith("2 images repeat the path of another of the same")
+
+
 # ---- features
 
 
@@ -443,7 +472,8 @@ class Related:
         folder = self.data.root / "Attribute" / "w2v"
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "TINY_attribute.npy", vectors)
-        return check_word_vectors(read_xlsa(self.data.root, "TINY"), folder, "TINY")
+        files = read_xlsa(self.data.root, "TINY")
+        return check_word_vectors(files, folder, "TINY") + check_word_order(files, folder, "TINY")
 
 
 @pytest.fixture
@@ -620,8 +650,7 @@ def test_real_word_vectors_in_another_order(shared_data, tmp_path, name):
     vectors = np.load(shared_data / "Attribute" / "w2v" / f"{name}_attribute.pkl", allow_pickle=True, encoding="latin1")
     for other in (np.random.default_rng(1).permutation(vectors), np.roll(vectors, 1, 0), np.roll(vectors, -1, 0)):
         np.save(tmp_path / f"{name}_attribute.npy", other)
-        found = check_word_vectors(files, tmp_path, name)
-        assert [f.level for f in found if f.check == "word order"] == ["warning"]
+        assert [f.level for f in check_word_order(files, tmp_path, name)] == ["warning"]
 
 
 @pytest.fixture

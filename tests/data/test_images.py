@@ -1,28 +1,20 @@
-import io
 import re
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from REZSL.data import RandomBatchSampler, ZSLDataset, build_transform, find_images
-from REZSL.data.images import check_images, read_image
+from REZSL.data import RandomBatchSampler, ZSLDataset, build_transform
+from REZSL.data.image_file import ImageReader
+from REZSL.data.images import check_images
 from REZSL.data.samplers import SeededBatches
 from REZSL.utils.errors import DataError
 
 
 def noise(seed, width=40, height=30):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
-
-
-def touch(folder, *paths):
-    for path in paths:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).touch()
 
 
 @pytest.fixture
@@ -35,100 +27,7 @@ def photos(tmp_path):
     return paths
 
 
-# ---- finding
-
-
-def test_longest_tail_wins(tmp_path):
-    touch(tmp_path, "1.jpg", "b/1.jpg", "a/b/1.jpg", "deep/images/2.jpg")
-    recorded = ["/x/a/b/1.jpg", "/x/b/1.jpg", "a/b/1.jpg", "/x/y/1.jpg", "/somebody/deep/images/2.jpg"]
-    expected = ["a/b/1.jpg", "b/1.jpg", "a/b/1.jpg", "1.jpg", "deep/images/2.jpg"]
-    assert find_images(recorded, tmp_path) == [tmp_path / path for path in expected]
-
-
-@pytest.mark.parametrize(
-    "recorded",
-    [
-        "/BS/xian/work/data/CUB//CUB_200_2011//images/001.A/1.jpg",
-        "CUB_200_2011/images/./001.A/1.jpg",
-        "C:\\data\\CUB_200_2011\\images\\001.A\\1.jpg",
-        "data/../../CUB_200_2011/images/001.A/1.jpg",
-        "images/..\\CUB_200_2011/images/001.A/1.jpg",
-    ],
-)
-def test_foreign_spellings_are_understood(tmp_path, recorded):
-    touch(tmp_path, "CUB_200_2011/images/001.A/1.jpg")
-    assert find_images([recorded], tmp_path) == [tmp_path / "CUB_200_2011/images/001.A/1.jpg"]
-
-
-@pytest.mark.parametrize(
-    "recorded",
-    [
-        "../secret.jpg",
-        "images/../../secret.jpg",
-        "/x/..\\..\\secret.jpg",
-        "{outside}/secret.jpg",
-        "..",
-        "images/..",
-        "",
-        "/",
-    ],
-)
-def test_nothing_outside_the_folder_is_found(tmp_path, recorded):
-    folder = tmp_path / "inside"
-    touch(tmp_path, "secret.jpg", "inside/images/1.jpg")
-    with pytest.raises(DataError, match="1 of 1 images are not under"):
-        find_images([recorded.format(outside=tmp_path)], folder)
-
-
-PARTS = st.lists(st.sampled_from(["a", "b", "..", "."]), max_size=4)
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    files=st.lists(st.tuples(st.lists(st.sampled_from("ab"), max_size=3), st.sampled_from("xy")), min_size=1),
-    recorded=st.tuples(PARTS, st.sampled_from("xy")),
-    slash=st.sampled_from(["/", "//", "\\"]),
-)
-def test_any_path_is_found_as_a_hand_loop_finds_it(tmp_path_factory, files, recorded, slash):
-    folder = tmp_path_factory.mktemp("folder")
-    touch(folder, *("/".join([*parts, name]) for parts, name in files))
-    parts = [part for part in [*recorded[0], recorded[1]] if part != "."]
-    expected = None
-    for start in range(len(parts)):  # longest tail first
-        tail = folder.joinpath(*parts[start:])
-        if expected is None and ".." not in parts[start:] and tail.is_file():
-            expected = tail
-    text = slash + slash.join([*recorded[0], recorded[1]])
-    if expected:
-        assert find_images([text], folder) == [expected]
-    else:
-        with pytest.raises(DataError):
-            find_images([text], folder)
-
-
-def test_missing_images_are_counted_and_the_first_is_named(tmp_path):
-    touch(tmp_path, "1.jpg")
-    said = rf"2 of 3 images are not under {re.escape(str(tmp_path))}, the first is recorded as /x/2\.jpg: .*IMAGE_ROOT"
-    with pytest.raises(DataError, match=said):
-        find_images(["/x/1.jpg", "/x/2.jpg", "/x/3.jpg"], tmp_path)
-
-
-def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"the image folder .*nowhere is missing: .*DATASETS\.IMAGE_ROOT"):
-        find_images(["1.jpg"], tmp_path / "nowhere")
-
-
-# ---- decoding
-
-
-@pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA", "CMYK"])
-def test_every_mode_is_read_as_rgb(tmp_path, mode):
-    path = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
-    noise(0).convert(mode).save(path)
-    check_images([path])
-    image = read_image(path)
-    assert image.dtype == torch.uint8 and image.shape == (3, 30, 40)
-    assert np.array_equal(image.permute(1, 2, 0), Image.open(path).convert("RGB"))
+# ---- checking
 
 
 def test_damaged_images_are_counted_and_the_first_is_named(tmp_path, photos):
@@ -147,29 +46,9 @@ def test_damaged_images_are_counted_and_the_first_is_named(tmp_path, photos):
             check_images([*photos, bad])
         assert "\n" not in str(told.value)
         with pytest.raises(DataError, match=f"the image {re.escape(str(bad))} does not decode"):
-            read_image(bad)
+            ImageReader().read(bad)
     with pytest.raises(DataError, match=rf"3 of 5 images .* the first is {re.escape(str(text))}"):
         check_images([good, text, good, truncated, empty])
-
-
-@settings(max_examples=25, deadline=None)
-@given(share=st.floats(0, 1), progressive=st.booleans())
-def test_the_coarse_check_finds_what_decoding_would(tmp_path_factory, share, progressive):
-    """check_images looks at a JPEG at 1/8 size; it must refuse exactly what read_image would."""
-    buffer = io.BytesIO()
-    noise(1, 131, 97).save(buffer, "JPEG", progressive=progressive)
-    path = tmp_path_factory.getbasetemp() / "cut.jpg"
-    path.write_bytes(buffer.getvalue()[: round(share * len(buffer.getvalue()))])
-
-    def refused(function, argument):
-        try:
-            function(argument)
-        except DataError:
-            return True
-        return False
-
-    assert refused(check_images, [path]) == refused(read_image, path)
-    assert share > 0.99 or refused(read_image, path)
 
 
 # ---- the data set

@@ -127,7 +127,7 @@ def test_what_is_no_finite_matrix_of_the_right_size_is_refused(tmp_path, suffix,
     assert re.search(rf"X_attribute\.{suffix}:? ({said})", refusal(tmp_path))
 
 
-@pytest.mark.parametrize("content", [[[1.0, 2.0]] * 5, {"a": 1}, None, "text"])
+@pytest.mark.parametrize("content", [[[1.0, 2.0]] * 5, None, "text"])
 def test_a_pickle_of_something_else_is_refused(tmp_path, content):
     (tmp_path / "X_attribute.pkl").write_bytes(pickle.dumps(content))
     assert f"must hold a numeric array (K, E), got {type(content).__name__}" in refusal(tmp_path)

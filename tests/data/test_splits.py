@@ -101,6 +101,16 @@ def test_absent_train_val_names_and_features(tiny):
     assert split.features is None
 
 
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_standard_split_has_no_test_seen(tiny, absent):
+    tiny.att_splits[TEST_SEEN] = np.empty((0, 1))
+    if absent:
+        del tiny.att_splits[TEST_SEEN]
+    split = load_split(tiny.write().root, "TINY")
+    assert not len(split.test_seen) and split.test_seen.dtype == np.int64
+    assert split.trainval.tolist() == images_of(tiny, TRAINVAL) and split.num_seen == 4
+
+
 def test_features_are_left_unread_unless_asked_for(tiny):
     tiny.res101["features"] = np.full((8, 42), np.nan)
     assert load_split(tiny.write().root, "TINY").features is None
@@ -207,7 +217,6 @@ BROKEN = {
     ),
     "no labels": (drop(RES, "labels"), r"res101\.mat has no 'labels'; it has image_files"),
     "no trainval": (drop(ATT, TRAINVAL), r"att_splits\.mat has no 'trainval_loc'; it has att, original_att"),
-    "no test_seen": (drop(ATT, TEST_SEEN), r"att_splits\.mat has no 'test_seen_loc'"),
     "no test_unseen": (drop(ATT, TEST_UNSEEN), r"att_splits\.mat has no 'test_unseen_loc'"),
     "no features": (drop(RES, "features"), r"res101\.mat has no 'features': set DATASETS\.INPUT images"),
     "label 0": (change(RES, "labels", lambda a: put(a, 4, 0)), r"res101\.mat: labels\[5\] is 0, outside 1\.\.6"),
@@ -299,6 +308,15 @@ def test_missing_file(tiny, key):
         load_split(tiny.root, "TINY")
 
 
+def test_links_that_lead_in_a_circle_or_nowhere(tiny):
+    file = tiny.write().folder / "res101.mat"
+    for target, said in ((file, "symbolic link that leads in a circle"), ("gone", "link to gone, which is missing")):
+        file.unlink()
+        file.symlink_to(target)
+        with pytest.raises(DataError, match=rf"res101\.mat is a {said}: unpack"):
+            load_split(tiny.root, "TINY")
+
+
 @pytest.mark.parametrize("key", ["att_splits.mat", "res101.mat"])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.5, 0.9])
 def test_truncated_file(tiny, key, share):
@@ -308,17 +326,6 @@ def test_truncated_file(tiny, key, share):
     with pytest.raises(DataError, match=re.escape(str(file))) as caught:
         load_split(tiny.root, "TINY", with_features=True)
     assert "\n" not in str(caught.value)
-
-
-def test_other_formats(tiny):
-    """A MATLAB 7.3 file is HDF5 behind a MATLAB header."""
-    file = tiny.write().folder / "att_splits.mat"
-    file.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n".ljust(512, b"\0"))
-    with pytest.raises(DataError, match=r"att_splits\.mat is in MATLAB 7\.3 format: save it again with '-v7'"):
-        load_split(tiny.root, "TINY")
-    file.write_text("<html>404: not found</html>" * 20)
-    with pytest.raises(DataError, match=r"att_splits\.mat cannot be read"):
-        load_split(tiny.root, "TINY")
 
 
 # ---- the real files

@@ -9,6 +9,14 @@ from REZSL.data import ZSLSplit, load_split, validation_split
 from REZSL.utils.errors import DataError
 
 
+def test_without_test_seen_images_none_are_held_out(tiny):
+    del tiny.att_splits["test_seen_loc"]
+    split = load_split(tiny.write().root, "TINY")
+    found = validation_split(split, 0)
+    assert not len(found.test_seen)
+    assert sorted(found.trainval) == sorted(split.train) and sorted(found.test_unseen) == sorted(split.val)
+
+
 def make_split(seen_sizes, with_classes, num_unseen=2, seed=0):
     """A split of classes with the given numbers of trainval images; two more images of each are test images."""
     rng = np.random.default_rng(seed)

@@ -1,5 +1,7 @@
 """Tokens of a frozen backbone: kept once, the same as computed each time."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +98,24 @@ def test_what_was_computed_before_an_interruption_stays(sets, tmp_path):
     backbone.images = 0
     keep(backbone, sets, tmp_path / "cache")
     assert backbone.images == 1 + 7 - 3
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped"])
+def test_kept_tokens_that_were_changed_are_computed_anew(sets, tmp_path, how):
+    """They are checked before anything is read of them, since training takes them as they lie there."""
+    backbone = Backbone()
+    cache = keep(backbone, sets, tmp_path / "cache")
+    expected, seen = cache.stacked().clone(), backbone.images
+    if how == "cut":
+        os.truncate(cache.path, cache.size - 1)
+    else:
+        with open(cache.path, "rb+") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([255 - cache.stacked()[8].flatten().view(torch.uint8)[-1]]))
+    again = keep(backbone, sets, tmp_path / "cache").stacked()
+    used = np.concatenate([data.places for data in sets])
+    torch.testing.assert_close(again[used], expected[used])
+    assert backbone.images == seen + 1 + (7 if how == "cut" else 1)
 
 
 def test_without_room_nothing_is_computed(sets):

@@ -119,9 +119,9 @@ def test_classes_weigh_the_same_however_many_images_they_have():
     attributes = np.array([[0.6, 0.8]] * 3 + [[0.0, 5.0]])
     predictions = Predictions(attributes, np.array([0, 0, 0, 1]), signatures, 1, 20.0, ("a", "b"), np.arange(4))
     table = error_table(predictions)
-    assert table.error == pytest.approx(np.array([[0.4, 0.8], [0.0, 0.0]]))
-    assert table.attribute_error("all") == pytest.approx([0.2, 0.4])
-    assert table.attribute_error("seen") == pytest.approx([0.4, 0.8])
+    assert table.error == pytest.approx(np.array([[0.16, 0.64], [0.0, 0.0]]))
+    assert table.attribute_error("all") == pytest.approx([0.08, 0.32])
+    assert table.attribute_error("seen") == pytest.approx([0.16, 0.64])
     assert table.attribute_error("unseen") == pytest.approx([0.0, 0.0])
 
 
@@ -134,6 +134,24 @@ def test_the_errors_are_those_of_remse(kind, reg_type):
     expected = rezsl.error_mean.numpy()
     present = np.unique(predictions.labels)
     assert error_table(predictions, kind).error[present] == pytest.approx(expected[present], abs=1e-6)
+
+
+def test_the_default_figures_are_those_of_the_published_code():
+    """Its statistics: squared error of unit rows, summed and counted by class; Pearson's r with raw signatures."""
+    predictions = make(n=90)
+    attributes, signatures = (torch.from_numpy(x).double() for x in (predictions.attributes, predictions.signatures))
+    error, count = torch.zeros(7, 6).double(), torch.zeros(7)
+    for row, label in zip(attributes, predictions.labels.tolist(), strict=True):
+        error[label] += (row / (row.norm() + 1e-10) - signatures[label] / (signatures[label].norm() + 1e-10)) ** 2
+        count[label] += 1
+    error /= count[:, None]
+    pearson = []
+    for of_class, values in zip(error, signatures, strict=True):
+        x, y = values - values.mean(), of_class - of_class.mean()
+        pearson.append(((x * y).sum() / (x.pow(2).sum().sqrt() * y.pow(2).sum().sqrt() + 1e-12)).item())
+    summary = summarise(error_table(predictions))["all"]
+    assert summary.error_mean == pytest.approx(error.mean().item(), rel=1e-6)
+    assert summary.pearson_class == pytest.approx(fmean(pearson), abs=1e-6)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -224,7 +242,7 @@ def test_the_mean_of_runs():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda t: replace(t, kind="squared"), "absolute errors and squared ones"),
+        (lambda t: replace(t, kind="absolute"), "squared errors and absolute ones"),
         (lambda t: replace(t, num_seen=3), "4 seen of 7 classes, 6 attributes and 3 seen of 7 classes, 6 attributes"),
         (lambda t: replace(t, class_names=t.class_names[::-1]), "other names"),
         (lambda t: replace(t, signatures=t.signatures[::-1]), "other signatures"),
@@ -262,7 +280,7 @@ def test_predictions_that_cannot_be_analysed(change, message):
 
 def test_unknown_words():
     table = error_table(make())
-    with pytest.raises(ValueError, match="kind of error is 'cubed', expected one of absolute, squared"):
+    with pytest.raises(ValueError, match="kind of error is 'cubed', expected one of squared, absolute"):
         error_table(make(), "cubed")
     with pytest.raises(ValueError, match="method is 'kendall', expected pearson or spearman"):
         correlations(table, "kendall", 0)

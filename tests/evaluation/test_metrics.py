@@ -241,11 +241,39 @@ def test_without_images_of_one_kind_its_accuracy_and_h_are_nan():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1, 2], [0, 1], [True, False]), r"scores must be \(N, C\) and seen \(C,\), got \(2,\) and \(2,\)"),
-        ((np.zeros((2, 3)), [0, 1], [True, False]), r"got \(2, 3\) and \(2,\)"),
+        (
+            ([1, 2], [0, 1], [True, False]),
+            r"scores must be \(N, C\), a row for each image and at least one, got \(2,\)",
+        ),
+        ((np.zeros((0, 2)), [], [True, False]), r"at least one, got \(0, 2\)"),
+        (([[1, 2], [1]], [0, 1], [True, False]), "scores must be an array of numbers: "),
+        ((None, [0, 1], [True, False]), "scores must be an array of numbers, got NoneType of object"),
+        (
+            (np.zeros((2, 2), complex), [0, 1], [True, False]),
+            "scores must be an array of numbers, got ndarray of complex",
+        ),
+        ((np.zeros((2, 3)), [0, 1], [True, False]), r"seen must be \(3,\), True or False for each class, got \(2,\)"),
         ((np.zeros((2, 2)), [0, 1, 1], [True, False]), "2 scores for 3 labels"),
         ((np.zeros((2, 2)), [0, 2], [True, False]), r"labels must be class numbers in 0\.\.1"),
-        ((np.zeros((2, 2)), [-1, 1], [True, False]), r"labels must be class numbers in 0\.\.1"),
+        ((np.zeros((2, 2)), [-1, 1], [True, False]), r"labels must be class numbers in 0\.\.1, got -1$"),
+        ((np.zeros((2, 2)), [1, 2], [True, False]), r"got 2; where they count from 1, as MATLAB's do, subtract 1"),
+        ((np.zeros((2, 2)), [0, 0.5], [True, False]), r"labels must be class numbers in 0\.\.1, got 0\.5"),
+        ((np.zeros((2, 2)), [0, np.nan], [True, False]), "labels must be class numbers in 0..1, got nan"),
+        ((np.zeros((2, 2)), [0, -np.inf], [True, False]), "labels must be class numbers in 0..1, got -inf"),
+        ((np.zeros((2, 2)), [True, False], [True, False]), "labels must be class numbers in 0..1, got True and False"),
+        ((np.zeros((2, 2)), np.eye(2), [True, False]), r"labels must be \(n,\), got \(2, 2\)"),
+        ((np.zeros((2, 2)), 1, [True, False]), r"labels must be \(n,\), got \(\)"),
+        ((np.zeros((2, 2)), ["a", "b"], [True, False]), "labels must be an array of numbers, got list of <U1"),
+        (
+            (np.zeros((2, 3)), [0, 2], [0, 1, 2]),
+            r"seen must be True or False .* 3 classes, got \[0, 1, 2\]; of class num",
+        ),
+        ((np.zeros((2, 3)), [0, 2], [1, 0, 2]), r"got \[1, 0, 2\]; of class numbers np\.isin"),
+        ((np.zeros((2, 3)), [0, 2], [0, 1]), r"seen must be True or False .* 3 classes, got \[0, 1\]"),
+        ((np.zeros((2, 2)), [0, 1], [1, 0]), r"got \[1, 0\]; of class numbers"),
+        ((np.zeros((2, 3)), [0, 2], [0, 1, 1, 0]), r"seen must be \(3,\), True or False for each class, got \(4,\)"),
+        ((np.zeros((2, 3)), [0, 2], [0, 1, -1]), r"got \[ ?0, +1, -1\]"),
+        ((np.zeros((2, 3)), [0, 2], [np.nan, 1, 1]), r"got \[nan, +1\., +1\.\]"),
         (([[0, 1], [np.nan, 1]], [0, 1], [True, False]), "scores of image 1 hold NaN or infinity"),
     ],
 )
@@ -263,9 +291,85 @@ def test_a_curve_needs_both_kinds(labels, seen):
         ausuc(np.zeros((2, 2)), labels, seen)
 
 
-def test_per_class_accuracy_refuses_other_lengths():
-    with pytest.raises(ValueError, match="1 predictions for 2 labels"):
-        per_class_accuracy([0], [0, 1])
+AS_LOADMAT = [
+    lambda a: a[:, None],
+    lambda a: a[None],
+    lambda a: a[:, None].astype(np.uint8),
+    lambda a: a[None].astype(float),
+    lambda a: torch.from_numpy(a[:, None].astype(np.float32)),
+    lambda a: a.astype(np.float16)[:, None, None],
+]
+
+
+@few
+@given(cases(), st.sampled_from(AS_LOADMAT), st.sampled_from(AS_LOADMAT), st.booleans())
+def test_columns_rows_and_whole_floats_are_what_they_were(case, of_labels, of_seen, as_numbers):
+    scores, labels, seen = case
+    given_labels = of_labels(labels)
+    given_seen = of_seen(seen.astype(int)) if as_numbers and len(seen) > 2 else seen[:, None]
+    ours = evaluate_gzsl(scores, given_labels, given_seen, [[0.5]], top_k=[[2.0]])
+    theirs = evaluate_gzsl(scores, labels, seen, 0.5, top_k=(2,))
+    assert (ours.T1, ours.U, ours.S, ours.H, ours.top_k) == (theirs.T1, theirs.U, theirs.S, theirs.H, theirs.top_k)
+    np.testing.assert_array_equal(ours.per_class, theirs.per_class)
+    assert ausuc(scores, given_labels, given_seen) == ausuc(scores, labels, seen)
+    predictions = calibrated_stacking(scores, given_seen, np.array([[0.5]]))
+    np.testing.assert_array_equal(predictions, calibrated_stacking(scores, seen, 0.5))
+    of_classes = per_class_accuracy(of_labels(predictions), given_labels, of_labels(np.arange(len(seen))))
+    np.testing.assert_array_equal(of_classes, ours.per_class)
+    confusion = confusion_matrix(of_labels(predictions), given_labels, len(seen))
+    np.testing.assert_array_equal(confusion, confusion_matrix(predictions, labels, len(seen)))
+    best = top_k_accuracy(scores, given_labels, np.array([[2.0]]), of_seen(np.ones(len(seen), int)))
+    assert best == top_k_accuracy(scores, labels, 2)
+
+
+def test_small_integers_do_not_overflow():
+    """200 * 199 is no uint8."""
+    last = np.array([199, 198], np.uint8)
+    assert confusion_matrix(last, last, 200)[[198, 199], [198, 199]].tolist() == [1, 1]
+
+
+SCORES = np.eye(3)
+MASK = [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: per_class_accuracy([0], [0, 1]), "1 predictions for 2 labels"),
+        (lambda: per_class_accuracy(SCORES, [0, 1, 2]), r"predictions must be \(n,\), got \(3, 3\)"),
+        (lambda: per_class_accuracy([0, 1], [0, -1]), "labels must be class numbers, got -1"),
+        (lambda: per_class_accuracy([0.5, 1], [0, 1]), r"predictions must be class numbers, got 0\.5"),
+        (lambda: per_class_accuracy([1e300, 1], [0, 1]), r"predictions must be class numbers, got 1e\+300"),
+        (lambda: per_class_accuracy([0, 1], [0, 1], MASK), "classes must be class numbers, got True and False"),
+        (lambda: per_class_accuracy(["a"], ["a"]), "predictions must be an array of numbers, got list of <U1"),
+        (lambda: confusion_matrix([3, 0], [0, 1], 3), r"predictions must be class numbers in 0\.\.2, got 3"),
+        (lambda: confusion_matrix([0, 1], [0, 1], 2.5), r"num_classes is 2\.5, expected a whole number, 1 or more"),
+        (lambda: top_k_accuracy(SCORES, [0, 1, 3], 1), r"labels must be class numbers in 0\.\.2, got 3"),
+        (lambda: top_k_accuracy(SCORES, [0, 1], 1), "3 scores for 2 labels"),
+        (lambda: top_k_accuracy(SCORES * np.nan, [0, 1, 2], 1), "scores of image 0 hold NaN"),
+        (lambda: top_k_accuracy(SCORES, [0, 1, 2], 1.5), r"k is 1\.5, expected a whole number"),
+        (lambda: top_k_accuracy(SCORES, [0, 1, 2], 1, [0, 1, 2]), "candidates must be True or False"),
+        (lambda: calibrated_stacking(SCORES - np.inf, MASK, 0), "scores of image 0 hold NaN or infinity"),
+        (lambda: calibrated_stacking(SCORES, [0, 1, 2], 0), "seen must be True or False"),
+        (lambda: evaluate_gzsl(SCORES, [0, 1, 2], MASK, top_k=5), r"top_k must be \(n,\), got \(\)"),
+        (lambda: evaluate_gzsl(SCORES, [0, 1, 2], MASK, top_k=(0,)), "top_k is 0, expected a whole number, 1 or more"),
+        (lambda: evaluate_gzsl(SCORES, [0, 1, 2], MASK, signatures=np.eye(4)[:3]),
+         r"attributes must be \(N, K\) and signatures \(C, K\), a row for each class, got \(3, 3\) and \(3, 4\)"),
+        (lambda: evaluate_gzsl(SCORES, [0, 1, 2], MASK, signatures=SCORES, scale=np.nan), "scale is nan"),
+    ],
+)  # fmt: skip
+def test_what_could_be_mistaken_is_refused_in_plain_words(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    "function", [evaluate_gzsl, lambda scores, labels, seen, g: calibrated_stacking(scores, seen, g)]
+)
+@pytest.mark.parametrize("gamma", [np.nan, np.inf, -np.inf, None, "0.7", [0.1, 0.2], []])
+def test_gamma_is_one_finite_number(function, gamma):
+    with pytest.raises(ValueError, match=r"gamma (is .*, expected a finite number|must be an array of numbers)"):
+        function(SCORES, [0, 1, 2], MASK, gamma)
 
 
 def loop_share(true, labels, classes):
@@ -347,7 +451,7 @@ def test_confusion_counts_pairs():
 
 
 @pytest.mark.parametrize(("k", "candidates", "message"), [
-    (0, None, "k is 0, expected 1 or more"), (1, [True, False], "label 1 is no candidate"),
+    (0, None, "k is 0, expected a whole number, 1 or more"), (1, [True, False], "label 1 is no candidate"),
 ])  # fmt: skip
 def test_top_k_refuses_what_does_not_fit(k, candidates, message):
     with pytest.raises(ValueError, match=message):

@@ -104,6 +104,36 @@ def test_published_backbones_give_the_published_tokens(kind, size, shape):
     assert backbone.num_prefix + backbone.grid[0] * backbone.grid[1] == shape[0]
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_pixels_are_normalised_by_the_given_mean_and_std(dtype):
+    torch.manual_seed(3)
+    plain = build_backbone("resnet", "resnet18", 32).eval()
+    given = build_backbone("resnet", "resnet18", 32, mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 1]).eval()
+    given.load_state_dict(plain.state_dict())
+    images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
+    normalised = (images / 255 - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)) / torch.tensor([0.5, 0.25, 1]).view(
+        3, 1, 1
+    )
+    tokens = given(images if dtype == torch.uint8 else images / 255)
+    torch.testing.assert_close(tokens, plain(normalised * IMAGENET_STD + IMAGENET_MEAN), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_timm_vit_tokens_are_the_published_ones():
+    """The class token and the patches after the last norm, of pixels normalised by ImageNet's mean and std."""
+    pytest.importorskip("timm")
+    mean, std = (x.flatten().tolist() for x in (IMAGENET_MEAN, IMAGENET_STD))
+    backbone = build_backbone("timm", "vit_tiny_patch16_224", 32, mean=mean, std=std).eval()
+    images, vit = torch.rand(2, 3, 32, 32), backbone.network
+    x = vit.patch_embed((images - IMAGENET_MEAN) / IMAGENET_STD)
+    x = torch.cat([vit.cls_token.expand(2, -1, -1), x], 1) + vit.pos_embed
+    for block in vit.blocks:
+        x = block(x)
+    torch.testing.assert_close(backbone(images), vit.norm(x), rtol=1e-5, atol=1e-5)
+    assert (backbone.num_prefix, backbone.grid) == (1, (2, 2))
+
+
 def test_features_become_tokens():
     backbone = build_backbone("features", feature_dim=5)
     features = torch.rand(3, 5)

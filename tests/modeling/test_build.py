@@ -18,19 +18,19 @@ from REZSL.modeling import (
     weighted_RegressLoss,
 )
 from REZSL.solver import build_solver
-from REZSL.utils.errors import DataError
+from REZSL.utils.errors import ConfigError, DataError
 
 C, K, E, D = 3, 6, 5, 8
 FEATURES = ["DATASETS.INPUT", "features", "MODEL.BACKBONE.TYPE", "features"]
-CONFIGS = sorted((Path(__file__).resolve().parents[2] / "config").glob("*/*.yaml"))
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "config").rglob("*.yaml"))
 
 
-def build(*overrides, embeddings=True):
+def build(*overrides, embeddings=True, labels=None):
     cfg = load_config(None, [*FEATURES, *overrides])
     rng = np.random.default_rng(0)
     signatures = rng.uniform(size=(C, K)).astype(np.float32)
     words = rng.normal(size=(K, E)).astype(np.float32) if embeddings else None
-    return cfg, *build_modeling(cfg, signatures, K, words, groups=[[0, 1], [2, 3, 4, 5]], feature_dim=D)
+    return cfg, *build_modeling(cfg, signatures, K, words, [[0, 1], [2, 3, 4, 5]], D, labels)
 
 
 def in_optimizer(cfg, model, criterion):
@@ -114,6 +114,19 @@ def test_given_embeddings_stay_as_they_are():
     assert id(model.head.attribute_embeddings) not in in_optimizer(cfg, model, criterion)
 
 
+def test_the_ratio_of_the_attended_token_is_the_configs():
+    _, model, _ = build("MODEL.META_ARCHITECTURE", "AttentionNet", "MODEL.ATTENTION.RATIO", "0.125")
+    assert model.head.ratio == 0.125
+
+
+@pytest.mark.parametrize("what", ["gaze", "output"])
+def test_the_config_says_what_gemnet_regresses(what):
+    _, model, criterion = build("MODEL.META_ARCHITECTURE", "GEMNet", "MODEL.GEM.REGRESSION", what)
+    terms = criterion(model(torch.randn(4, 3, D)), torch.tensor([0, 1, 2, 0]))
+    gaze = torch.autograd.grad(terms["regression"], model.head.gaze, allow_unused=True)[0]
+    assert (gaze is not None) == (what == "gaze")
+
+
 def test_the_class_token_of_a_vit_is_no_gaze_position():
     cfg = load_config(None, ["MODEL.META_ARCHITECTURE", "GEMNet", "MODEL.BACKBONE.TYPE", "vit",
                              "DATASETS.IMAGE_SIZE", "32", "MODEL.BACKBONE.PRETRAINED", "False"])  # fmt: skip
@@ -178,3 +191,26 @@ def test_other_weights_are_chosen_by_config(name, kind, norm):
     own = {"focal_r": FocalRLoss(kind, norm), "lds": LDSLoss(criterion.signatures, kind, norm)}[name]
     assert type(criterion.regression) is type(own)
     assert torch.equal(criterion.regression(pred, target, labels), own(pred, target))
+
+
+@pytest.mark.parametrize("reweight", ["sqrt_inv", "inverse"])
+def test_lds_counts_the_training_images_of_each_class(reweight):
+    labels = np.array([0, 2, 2, 2, 2, 2, 2])
+    _, _, criterion = build("MODEL.LOSS.REWEIGHT", "lds", "MODEL.LOSS.LDS_REWEIGHT", reweight, labels=labels)
+    own = LDSLoss(criterion.signatures[labels], reg_norm=True, reweight=reweight)
+    pred, target = torch.rand(7, K), criterion.signatures[labels]
+    torch.testing.assert_close(criterion.regression(pred, target), own(pred, target))
+    _, _, even = build("MODEL.LOSS.REWEIGHT", "lds", "MODEL.LOSS.LDS_REWEIGHT", reweight)
+    assert (criterion.regression(pred, target) - even.regression(pred, target)).abs() > 1e-3
+
+
+@pytest.mark.parametrize("reweight", ["none", "focal_r", "lds"])
+def test_one_attribute_is_refused_where_it_would_be_normalised(reweight):
+    for norm in ("True", "False"):
+        cfg = load_config(None, [*FEATURES, "MODEL.LOSS.REWEIGHT", reweight, "MODEL.LOSS.REG_NORM", norm])
+        arguments = (cfg, np.random.default_rng(0).random((C, 1), np.float32), 1, None, None, D)
+        if norm == "False":
+            build_modeling(*arguments)
+        else:
+            with pytest.raises(ConfigError, match=r"MODEL\.LOSS\.REG_NORM is True, but a single attribute is 1 or -1"):
+                build_modeling(*arguments)

@@ -60,6 +60,31 @@ def test_a_head_without_attention_does_without_its_losses():
     assert set(terms) == {"ce", "regression"}
 
 
+def test_the_gaze_is_regressed_by_its_peak():
+    """As Liu et al. have it: the squared error of each attribute's highest attention, after the softmax."""
+    torch.manual_seed(1)
+    signatures, labels = torch.rand(C, K), torch.tensor([0, 2, 2, 1])
+    regression = ReMSELoss(C, K, p=0, p2=0, reg_norm=False)
+    criterion = ZSLCriterion(signatures, regression, 20.0, (1, 1, 0, 0), grid=GRID, regress_gaze=True)
+    head = GEMNet(8, torch.randn(K, 4), 6)
+    output = head(torch.randn(B, 6, 8))
+    terms = criterion(output, labels)
+    wanted = 0.0
+    for image, label in enumerate(labels):
+        for k in range(K):
+            peak = max(output.attention[image, k].tolist())
+            wanted += (peak - signatures[label, k].item()) ** 2 / (B * K)
+    assert terms["regression"].item() == pytest.approx(wanted, rel=1e-5)
+    of_output = ZSLCriterion(signatures, regression, 20.0, (1, 1, 0, 0))(output, labels)
+    assert torch.equal(terms["ce"], of_output["ce"]) and not torch.equal(terms["regression"], of_output["regression"])
+    gaze, regressor = torch.autograd.grad(
+        terms["regression"], [head.gaze, head.regressor.weight], allow_unused=True, retain_graph=True
+    )
+    assert gaze.abs().sum() > 0 and regressor is None
+    gaze, regressor = torch.autograd.grad(terms["ce"], [head.gaze, head.regressor.weight], allow_unused=True)
+    assert gaze is None and regressor.abs().sum() > 0
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_terms_are_float32_under_bfloat16_autocast(inside):
     """Whether the criterion is called inside the autocast region or after it."""

@@ -12,18 +12,18 @@ from REZSL.modeling.heads import _products_and_mean
 B, N, D, K, E, M, HIDDEN = 19, 5, 7, 3, 17, 11, 13  # primes: every product tells its factors
 
 
-def make_attention_net(hid_dim=0, mode="add", learned=False):
+def make_attention_net(hid_dim=0, mode="add", learned=False, ratio=1.0):
     embeddings = torch.randn(K, E)
-    return AttentionNet(D, nn.Parameter(embeddings) if learned else embeddings, M, hid_dim, mode)
+    return AttentionNet(D, nn.Parameter(embeddings) if learned else embeddings, M, hid_dim, mode, ratio)
 
 
-def plain_attention_net(head, f, key_bias):
+def plain_attention_net(head, f, key_bias, ratio=1.0):
     """The definition: query, key, value, softmax, W_o, then z_k and v_k."""
     q = head.attribute_embeddings @ head.query.weight.T + head.query.bias  # (K, M)
     key = f @ head.key.weight.T + key_bias  # (B, N, M)
     value = f @ head.value.weight.T + head.value.bias  # (B, N, M)
     a = torch.softmax(q @ key.transpose(1, 2), 2)  # (B, K, N)
-    r = (a @ value) @ head.out.weight.T + head.out.bias  # (B, K, D)
+    r = ratio * ((a @ value) @ head.out.weight.T + head.out.bias)  # (B, K, D)
     mean = f.mean(1, keepdim=True).expand_as(r)
     z = mean + r if head.mode == "add" else torch.cat([mean, r], 2)
     if head.hidden is not None:
@@ -56,6 +56,14 @@ def test_attention_net_is_its_plain_form(hid_dim, mode, learned, dtype, relative
     for name, a, b in zip(["tokens", *dict(head.named_parameters())], gradients, plain_gradients, strict=True):
         assert largest_difference(a, b) < relative, name
     assert of_key_bias.abs().max() < relative * max(g.abs().max() for g in gradients)  # a key bias changes nothing
+
+
+@pytest.mark.parametrize("mode", ["add", "concat"])
+@pytest.mark.parametrize("hid_dim", [0, HIDDEN])
+def test_the_attended_token_counts_by_its_ratio(hid_dim, mode):
+    head, tokens = make_attention_net(hid_dim, mode, ratio=0.125).double(), torch.randn(B, N, D, dtype=torch.float64)
+    plain, _ = plain_attention_net(head, tokens, torch.zeros(M, dtype=torch.float64), 0.125)
+    torch.testing.assert_close(head(tokens).attributes, plain)
 
 
 def test_attention_is_a_distribution_over_the_tokens():

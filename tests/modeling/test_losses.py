@@ -76,6 +76,17 @@ def test_bmc_is_the_double_loop_over_gaussian_densities(reg_norm, sigma):
     torch.testing.assert_close(leaf.grad, by_hand_leaf.grad, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("reg_norm", [True, False])
+def test_bmc_refuses_a_batch_of_one(reg_norm):
+    """Its cross-entropy over one target is 0, with no gradient."""
+    loss = weighted_RegressLoss(reg_norm, "BMC")
+    with pytest.raises(ValueError, match="BMC tells an image's target from the others of its batch: it needs 2, got 1"):
+        loss(torch.rand(1, 3), torch.rand(1, 3))
+    pred = torch.rand(2, 3, requires_grad=True)
+    loss(pred, torch.rand(2, 3)).backward()
+    assert (pred.grad != 0).all()
+
+
 def test_only_bmc_learns_a_sigma():
     (sigma,) = weighted_RegressLoss(True, "BMC").parameters()
     assert sigma.item() == pytest.approx(0.1)

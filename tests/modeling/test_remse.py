@@ -43,9 +43,9 @@ def remse_by_hand(pred, target, labels, kept, p, p2, reg_type, reg_norm):
 
 
 @st.composite
-def batches(draw):
+def batches(draw, fewest_attributes=1):
     """Class number and one to three batches; opposite signs keep pred - target well conditioned, zeros make E = 0."""
-    num_classes, num_attributes = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    num_classes, num_attributes = draw(st.integers(1, 5)), draw(st.integers(fewest_attributes, 5))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
     zeros = draw(st.sampled_from([0.0, 0.3, 1.0]))
     result = []
@@ -61,10 +61,10 @@ def batches(draw):
 
 @pytest.mark.parametrize(("dtype", "relative"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("reg_type", REG_TYPES)
-@given(data=batches(), p=st.floats(0, 1.5), p2=st.floats(0, 1.5), reg_norm=st.booleans(), keep=st.booleans())
+@given(data=st.data(), p=st.floats(0, 1.5), p2=st.floats(0, 1.5), reg_norm=st.booleans(), keep=st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_statistics_weights_and_loss_are_those_of_the_loop(reg_type, dtype, relative, data, p, p2, reg_norm, keep):
-    num_classes, num_attributes, given_batches = data
+    num_classes, num_attributes, given_batches = data.draw(batches(fewest_attributes=2 if reg_norm else 1))
     rezsl = ReZSL(p, p2, num_attributes, num_classes, RegNorm=reg_norm, RegType=reg_type).to(dtype)
     regression = weighted_RegressLoss(reg_norm, reg_type)
     weight_type = "cross_batch" if keep else "in_batch"
@@ -127,7 +127,7 @@ def numerical_gradient(function, x, step=1e-6):
 def test_gradient_takes_the_weights_for_constants(reg_type):
     pred, target, labels = torch.randn(4, 3).double(), torch.randn(4, 3).double(), torch.tensor([0, 0, 1, 2])
     zeros = [[0.0] * 3] * 3
-    remse = ReMSELoss(3, 3, 1.0, 0.5, reg_type).double()
+    remse = ReMSELoss(3, 3, 1.0, 0.5, reg_type, reg_norm=True).double()
     weights = torch.tensor(remse_by_hand(pred, target, labels, zeros, 1.0, 0.5, reg_type, True)[1])[labels]
 
     def held(x):
@@ -161,15 +161,80 @@ def test_update_follows_weight_type():
     assert (kept["cross_batch"] > 0).all()
 
 
-def test_evaluation_leaves_the_statistics_alone():
-    remse = ReMSELoss(2, 3, 0.5, 0.5)
-    batch = torch.rand(4, 3), torch.rand(4, 3), torch.tensor([0, 0, 1, 1])
-    loss = remse(*batch)
+@pytest.mark.parametrize("reg_norm", [True, False])
+@pytest.mark.parametrize("weight_type", ["in_batch", "cross_batch", "ema"])
+def test_in_evaluation_the_loss_is_plain_or_weighs_by_what_is_kept(weight_type, reg_norm):
+    remse = ReMSELoss(3, 3, 0.5, 0.5, reg_norm=reg_norm, weight_type=weight_type)
+    remse(torch.rand(4, 3), torch.rand(4, 3), torch.tensor([0, 0, 1, 1]))
     before = {name: value.clone() for name, value in remse.state_dict().items()}
     remse.eval()
-    assert torch.equal(remse(*batch), loss)
-    remse(torch.rand(4, 3), *batch[1:])
+    pred, target, labels = torch.rand(5, 3), torch.rand(5, 3), torch.tensor([1, 0, 1, 2, 2])
+    weights = None if weight_type == "in_batch" else remse.statistics.weights[labels]
+    for _ in range(2):
+        assert torch.equal(remse(pred, target, labels), weighted_RegressLoss(reg_norm)(pred, target, weights))
     assert all(torch.equal(before[name], value) for name, value in remse.state_dict().items())
+
+
+def test_the_evaluation_loss_of_the_same_predictions_does_not_hang_on_the_last_batch():
+    remse, losses = ReMSELoss(2, 3, 0.5, 0.5), set()
+    fixed = torch.rand(4, 3), torch.rand(4, 3), torch.tensor([0, 0, 1, 1])
+    for _ in range(3):
+        remse.train()(3 * torch.randn(4, 3), *fixed[1:])
+        losses.add(remse.eval()(*fixed).item())
+    assert len(losses) == 1
+
+
+def test_early_stopping_can_follow_the_evaluation_loss():
+    """A regression whose validation loss falls and, once it overfits, rises: the best epoch is the plain loss's."""
+    torch.manual_seed(1)
+    inputs, group = torch.randn(80, 12), torch.randint(3, (80,))
+    target = inputs[:, :2] + 0.5 * torch.randn(80, 2)
+    model = torch.nn.Sequential(torch.nn.Linear(12, 64), torch.nn.Tanh(), torch.nn.Linear(64, 2))
+    remse, plain = ReMSELoss(3, 2, 0.5, 0.5), []
+    optimizer, followed = torch.optim.Adam(model.parameters(), 1e-2), []
+    for _ in range(60):
+        for rows in torch.randperm(40).split(10):
+            optimizer.zero_grad()
+            remse.train()(model(inputs[rows]), target[rows], group[rows]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            pred = model(inputs[40:])
+            followed.append(remse.eval()(pred, target[40:], group[40:]).item())
+            plain.append((pred - target[40:]).square().mean().item())
+    assert followed == pytest.approx(plain)
+    assert 0 < followed.index(min(followed)) < 59
+
+
+def test_evaluation_names_labels_it_has_no_statistics_for():
+    remse = ReMSELoss(2, 3, 0.5, 0.5, weight_type="ema").eval()
+    with pytest.raises(ValueError, match=r"labels must be in 0\.\.1, got 1\.\.2"):
+        remse(torch.rand(2, 3), torch.rand(2, 3), torch.tensor([1, 2]))
+
+
+@pytest.mark.parametrize("weight_type", ["in_batch", "cross_batch", "ema"])
+def test_regression_in_general_keeps_its_scale(weight_type):
+    """Ten times too large is no perfect prediction, with one output or several; normalised it is."""
+    labels = torch.tensor([0, 0, 1, 1])
+    for num_attributes in (1, 3):
+        target = torch.rand(4, num_attributes) + 1
+        loss = ReMSELoss(2, num_attributes, 0.5, 0.5, weight_type=weight_type)(10 * target, target, labels)
+        assert loss >= 81
+    normalised = ReMSELoss(2, 3, 0.5, 0.5, reg_norm=True, weight_type=weight_type)
+    assert normalised(10 * target, target, labels) == pytest.approx(0, abs=1e-12)
+
+
+def test_one_attribute_cannot_be_normalised():
+    message = r"a single attribute cannot be L2-normalised.* set reg_norm \(RegNorm, MODEL\.LOSS\.REG_NORM\) False"
+    makers = (
+        lambda: ReMSELoss(2, 1, 0.5, 0.5, reg_norm=True),
+        lambda: ReMSELoss(2, 1, 0.5, 0.5, "BMC", reg_norm=True),
+        lambda: ReZSL(0.5, 0.5, att_dim=1, train_class_num=2),
+        lambda: weighted_RegressLoss(True)(torch.rand(4, 1), torch.rand(4, 1)),
+        lambda: weighted_RegressLoss(True, "BMC")(torch.rand(4, 1), torch.rand(4, 1)),
+    )
+    for make in makers:
+        with pytest.raises(ValueError, match=message):
+            make()
 
 
 def test_statistics_are_saved_and_move_along():
@@ -211,7 +276,7 @@ def test_int32_labels_do_as_well():
 def test_bmc_is_never_reweighted():
     pred, target, labels = torch.rand(4, 3), torch.rand(4, 3), torch.tensor([0, 0, 1, 1])
     assert torch.equal(
-        ReMSELoss(2, 3, 1.0, 1.0, "BMC")(pred, target, labels), weighted_RegressLoss(True, "BMC")(pred, target)
+        ReMSELoss(2, 3, 1.0, 1.0, "BMC")(pred, target, labels), weighted_RegressLoss(False, "BMC")(pred, target)
     )
 
 
@@ -222,6 +287,7 @@ def test_bmc_is_never_reweighted():
         ({"WeightType": "batch"}, "WeightType is 'batch', expected one of in_batch, cross_batch"),
         ({"p": -1}, "p and p2 must be >= 0, got -1 and 0"),
         ({"p2": -0.5}, "p and p2 must be >= 0, got 0 and -0.5"),
+        ({"p": math.nan}, "p and p2 must be >= 0, got nan and 0"),
     ],
 )
 def test_wrong_arguments_are_named(change, message):
@@ -235,7 +301,13 @@ def test_wrong_arguments_are_named(change, message):
         ((2, 4), (2, 4), torch.tensor([0, 1]), r"be \(B, 3\) for labels \(B,\), got \(2, 4\), \(2, 4\) and \(2,\)"),
         ((2, 3), (3, 3), torch.tensor([0, 1]), r"got \(2, 3\), \(3, 3\) and \(2,\)"),
         ((2, 3), (2, 3), torch.tensor([0, 1, 1]), r"got \(2, 3\), \(2, 3\) and \(3,\)"),
-        ((2, 3), (2, 3), torch.tensor([0.0, 1.0]), "labels must be int64 or int32, got torch.float32"),
+        (
+            (2, 3),
+            (2, 3),
+            torch.tensor([0.0, 1.0]),
+            r"labels must be \(B,\) of int64 or int32, got \(2,\) of torch.float32",
+        ),
+        ((2, 3), (2, 3), torch.tensor([[0], [1]]), r"labels must be \(B,\) of int64 or int32, got \(2, 1\) of"),
     ],
 )
 def test_wrong_inputs_are_named(pred, target, labels, message):

@@ -1,13 +1,13 @@
 """What ReMSE keeps between batches, and across processes."""
 
-import copy
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import multiprocessing
 
-from REZSL.modeling import ReMSELoss, ReZSL
+from REZSL.modeling import ReMSELoss, ReZSL, weighted_RegressLoss
 
 BATCHES, B, K, C = 5, 8, 4, 5
 
@@ -148,27 +148,47 @@ def test_wrong_values_are_told_and_change_nothing(change, message):
     assert all(torch.equal(value, before[name]) for name, value in rezsl.state_dict().items())
 
 
+FIRST_ROWS = (B // 2, 3, B)  # of the batch, that the first of two processes has: as many, fewer, all
+
+
 def rank_weights(rank, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    for weight_type in ("in_batch", "cross_batch", "ema"):
-        rezsl = ReZSL(0.5, 0.2, K, C, WeightType=weight_type).double()
-        for n, (pred, target, labels) in enumerate(batches()):
-            mine = slice(rank * B // 2, (rank + 1) * B // 2)
-            start = copy.deepcopy(rezsl)
-            rezsl.updateWeightsMatrix(pred[mine], target[mine], labels[mine])
-            torch.save(rezsl.getWeights(B // 2, K, labels[mine]), f"{folder}/{weight_type}-{n}-{rank}")
-            weighed = copy.deepcopy(start).weigh(pred[mine], target[mine], labels[mine])
-            torch.save(weighed, f"{folder}/{weight_type}-{n}-{rank}-weighed")
+    told = {}
+    for rows in FIRST_ROWS:
+        mine = slice(rows) if rank == 0 else slice(rows, B)
+        for weight_type in ("in_batch", "cross_batch", "ema"):
+            rezsl, late = (ReZSL(0.5, 0.2, K, C, WeightType=weight_type).double() for _ in range(2))
+            for n, (pred, target, labels) in enumerate(batches()):
+                batch = pred[mine], target[mine], labels[mine]
+                rezsl.updateWeightsMatrix(*batch)
+                updated = rezsl.getWeights(len(batch[2]), K, batch[2])
+                told[rows, weight_type, n] = [updated, late.weigh(*batch)]
+        pred, target, _ = next(batches())
+        told[rows, "BMC"] = weighted_RegressLoss(False, "BMC").double()(pred[mine], target[mine], reduction="none")
+    even = ReZSL(0.5, 0.2, K, C, validate=False).double()
+    mine = slice(rank * B // 2, (rank + 1) * B // 2)
+    told["even"] = even.weigh(*(part[mine] for part in next(batches())))
+    torch.save(told, f"{folder}/{rank}")
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_give_the_weights_of_one(tmp_path):
+def test_two_processes_give_the_weights_of_one_however_the_batch_is_divided(tmp_path):
     multiprocessing.spawn(rank_weights, (str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / str(rank)) for rank in range(2))
+
+    def joined(key, way=slice(None)):
+        return torch.cat([first[key][way], second[key][way]])
+
+    close = partial(torch.testing.assert_close, rtol=1e-12, atol=0)
     for weight_type in ("in_batch", "cross_batch", "ema"):
         rezsl = ReZSL(0.5, 0.2, K, C, WeightType=weight_type).double()
         for n, (pred, target, labels) in enumerate(batches()):
             rezsl.updateWeightsMatrix(pred, target, labels)
-            for end in ("", "-weighed"):
-                ranks = [torch.load(tmp_path / f"{weight_type}-{n}-{rank}{end}") for rank in range(2)]
-                torch.testing.assert_close(torch.cat(ranks), rezsl.getWeights(B, K, labels), rtol=1e-12, atol=0)
+            for rows in FIRST_ROWS:
+                for way in (0, 1):
+                    close(joined((rows, weight_type, n), way), rezsl.getWeights(B, K, labels))
+    batch = next(batches())
+    for rows in FIRST_ROWS:
+        close(joined((rows, "BMC")), weighted_RegressLoss(False, "BMC").double()(*batch[:2], reduction="none"))
+    close(joined("even"), ReZSL(0.5, 0.2, K, C).double().weigh(*batch))

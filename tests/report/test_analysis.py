@@ -51,8 +51,8 @@ def columns(table):
 
 def test_summary_of_one_run(tables):
     summary = summarise(tables[0])
-    table = summary_table(["runs/a"], [summary])
-    assert list(table.header) == ["group", "measure", "runs/a"]
+    table = summary_table(["runs/a"], [summary], "squared")
+    assert list(table.header) == ["group", "measure of squared error", "runs/a"]
     rows = {(group, measure): value for group, measure, value in table.rows}
     assert len(rows) == 3 * 11
     assert rows["unseen", "error_std"] == summary["unseen"].error_std
@@ -61,7 +61,7 @@ def test_summary_of_one_run(tables):
 
 def test_summary_of_several_runs(tables):
     summaries = [summarise(table) for table in tables]
-    table = summary_table(["a", "b"], summaries)
+    table = summary_table(["a", "b"], summaries, "squared")
     rows = {tuple(row[:2]): row[2:] for row in table.rows}
     a, b = (summary["all"].pearson_class for summary in summaries)
     assert rows["all", "pearson_class"] == pytest.approx([a, b, (a + b) / 2, abs(a - b) / 2**0.5])
@@ -70,7 +70,8 @@ def test_summary_of_several_runs(tables):
 
 def test_comparison():
     differences = compare([make(0)], [make(1)], resamples=5)
-    content = columns(comparison_table(differences))
+    content = columns(comparison_table(differences, "squared"))
+    assert set(content["measure of squared error"]) == set(MEASURES)
     assert content["run - against"] == tuple(d.mean for d in differences)
     assert content["low"] == tuple(d.low for d in differences)
     assert content["against"] == tuple(d.against for d in differences)
@@ -81,9 +82,9 @@ def test_attributes(tables):
     content = columns(attribute_table(tables, tables[:1], NAMES))
     assert content["attribute"] == tuple(range(6)) and list(content["name"]) == NAMES
     error = np.mean([table.error for table in tables], 0)[[0, 1, 3, 4, 5, 6]]
-    assert content["error_all"] == pytest.approx(error.mean(0))
-    assert content["error_seen"] == pytest.approx(error[:3].mean(0))
-    assert content["against_error_unseen"] == pytest.approx(tables[0].error[4:].mean(0))
+    assert content["squared_error_all"] == pytest.approx(error.mean(0))
+    assert content["squared_error_seen"] == pytest.approx(error[:3].mean(0))
+    assert content["against_squared_error_unseen"] == pytest.approx(tables[0].error[4:].mean(0))
     assert content["against_spearman"] == pytest.approx(correlations(tables[0], "spearman", 0))
     assert "name" not in attribute_table(tables).header
     assert not [name for name in attribute_table(tables).header if name.startswith("against")]
@@ -94,15 +95,15 @@ def test_classes(tables):
     assert content["class"] == tuple(tables[0].class_names[c] for c in (0, 1, 3, 4, 5, 6))
     assert content["group"] == ("seen",) * 3 + ("unseen",) * 3
     assert content["images"] == tuple(tables[0].count[[0, 1, 3, 4, 5, 6]])
-    assert content["error"] == pytest.approx(tables[0].error[[0, 1, 3, 4, 5, 6]].mean(1))
+    assert content["squared_error"] == pytest.approx(tables[0].error[[0, 1, 3, 4, 5, 6]].mean(1))
     assert content["against_pearson"] == pytest.approx(correlations(tables[1], "pearson", 1))
 
 
 def test_the_matrix(tables):
     table = error_matrix(tables[:1], NAMES)
-    assert list(table.header) == ["class", *NAMES]
+    assert list(table.header) == ["class (squared error)", *NAMES]
     assert np.array([row[1:] for row in table.rows]) == pytest.approx(tables[0].error[[0, 1, 3, 4, 5, 6]])
-    assert list(error_matrix(tables[:1]).header) == ["class", *"012345"]
+    assert list(error_matrix(tables[:1]).header) == ["class (squared error)", *"012345"]
 
 
 def test_every_measure_is_explained():
@@ -156,7 +157,7 @@ def test_heat_maps_are_sorted_and_parted(tables):
     a, b = tables
     figure = draw_heat_maps({"before": a, "after": b}, NAMES)
     panels = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in panels][1:] == ["absolute error: before", "absolute error: after"]
+    assert [axes.get_title() for axes in panels][1:] == ["squared error: before", "squared error: after"]
     signature, before, after = (np.asarray(axes.images[0].get_array()) for axes in panels)
     attributes = sorted(range(6), key=lambda k: -np.nanmean(b.error[:, k]))
     seen, unseen = (sorted(part, key=lambda c: -b.error[c].mean()) for part in ((0, 1, 3), (4, 5, 6)))

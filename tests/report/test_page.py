@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from stand_ins import REPOSITORY, make_predictions, write_run
 
+from REZSL.evaluation import Predictions, error_table, summarise
 from REZSL.report import figures_of, read_runs, render_page, write_page
 from REZSL.report import page as page_module
 from REZSL.report.page_figures import as_svg, draw_curves, draw_histories, styles
@@ -109,20 +110,31 @@ def test_maxima_over_epochs_are_told_as_what_they_are(tmp_path):
     assert note in text_of(section(render(tmp_path / "a"), "results"))
 
 
-def test_images_of_one_kind_have_no_curve(tmp_path):
+def test_images_of_one_kind(tmp_path):
+    """Of unseen classes alone there is T1; without them there is no zero-shot learning."""
     p = make_predictions()
-    write_run(tmp_path / "a", predictions=p)
-    few = p.labels < p.num_seen
-    replace(p, attributes=p.attributes[few], labels=p.labels[few], images=p.images[few]).save(
-        tmp_path / "a/predictions.npz"
-    )
-    note = "no images of both seen and unseen classes, so no curve, classes or errors: a"
-    assert note in text_of(section(render(tmp_path / "a"), "results"))
+    for name, kept in (("unseen", p.labels >= p.num_seen), ("seen", p.labels < p.num_seen)):
+        write_run(tmp_path / name, predictions=p)
+        part = replace(p, attributes=p.attributes[kept], labels=p.labels[kept], images=p.images[kept])
+        part.save(tmp_path / name / "predictions.npz")
+    assert "unseen" in text_of(section(render(tmp_path / "unseen"), "classes"))
+    with pytest.raises(DataError, match="holds no predictions: labels name no image of an unseen class"):
+        read_runs([tmp_path / "seen"])
 
 
 def test_without_a_val_row_nothing_is_said_of_one(tmp_path):
     write_run(tmp_path)
     assert "validation" not in render(tmp_path)
+
+
+def test_the_imbalance_says_of_which_error_it_is(tmp_path):
+    write_run(tmp_path / "a")
+    shown = section(render(tmp_path / "a"), "imbalance")
+    assert "The squared error of each attribute" in text_of(shown)
+    assert text_of(re.search(r"<thead>.*?</thead>", shown, re.S)[0]) == "measure of squared error a"
+    summary = summarise(error_table(Predictions.load(tmp_path / "a" / "predictions.npz"), "squared"))["all"]
+    row = re.search(r">error_mean</th>\s*<td[^>]*>([^<]*)</td>", shown)[1]
+    assert float(row) == pytest.approx(summary.error_mean, rel=1e-3)
 
 
 HOSTILE = "<script>alert('1')</script>"

@@ -50,8 +50,8 @@ DAMAGE = {
     "loss": ("metrics.jsonl", '{"epoch": 1, "loss": "much"}', "metrics.jsonl, line 1 is no epoch of a training"),
     "rows": ("metrics.jsonl", '{"epoch": 1, "gzsl": {"oracle": 3}}', "metrics.jsonl, line 1 is no epoch"),
     "configuration": ("config.yaml", "- 1", "config.yaml holds no configuration"),
-    "yaml": ("config.yaml", "a: b: c", "config.yaml holds no configuration"),
-    "objects": ("config.yaml", "a: !!python/name:os.system", "config.yaml holds no configuration"),
+    "yaml": ("config.yaml", "a: b: c", "config.yaml, line 1: not valid YAML"),
+    "objects": ("config.yaml", "a: !!python/name:os.system", "config.yaml, line 1: not valid YAML"),
 }
 
 

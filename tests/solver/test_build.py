@@ -69,6 +69,11 @@ def test_the_first_epochs_use_the_base_rate():
     assert biases == pytest.approx([0.25] * 4 + [0.025] * 2)
 
 
+def test_the_offset_of_the_steps_is_configurable():
+    *_, optimizer, schedule = build("SOLVER.STEPS", "2", "SOLVER.GAMMA", "0.1", "SOLVER.STEP_OFFSET", "1")
+    assert rates(optimizer, schedule, 4)[0] == pytest.approx([0.5] * 2 + [0.05] * 2)
+
+
 def test_cosine_and_warm_up_are_configurable():
     *_, optimizer, schedule = build("SOLVER.SCHEDULE", "cosine", "SOLVER.MAX_EPOCH", "2", "SOLVER.WARMUP_EPOCHS", "1")
     assert rates(optimizer, schedule, 4)[0] == pytest.approx([0.25, 0.5, 0.5, 0.25])

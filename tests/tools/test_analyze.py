@@ -13,6 +13,7 @@ from REZSL.evaluation import Predictions, error_table, summarise
 
 SOURCE = Path(__file__).parents[2] / "tools" / "analyze.py"
 TABLES = {f"{name}.{suffix}" for name in ("summary",) for suffix in ("txt", "csv", "md")}
+MEASURE = "measure of squared error"
 DETAILS = {"attributes.csv", "classes.csv", "errors.csv", "figures"}
 
 
@@ -67,16 +68,21 @@ def test_one_run(analyze, runs, tmp_path, capsys):
     assert str(output) in said
     expected = summarise(error_table(make(1, 0.4)))
     for row in read(output / "summary.csv"):
-        assert float(row[runs["mse_1"]]) == pytest.approx(getattr(expected[row["group"]], row["measure"]))
+        assert float(row[runs["mse_1"]]) == pytest.approx(getattr(expected[row["group"]], row[MEASURE]))
+    assert "the squared error of each attribute, normalised" in said
+    assert "squared_error_seen" in read(output / "attributes.csv")[0]
+    assert "squared_error" in read(output / "classes.csv")[0]
 
 
-def test_squared_errors_of_several_runs(analyze, runs, tmp_path, drawn):
+def test_absolute_errors_of_several_runs(analyze, runs, tmp_path, drawn):
     output = tmp_path / "output"
-    assert analyze.main([runs["mse_1"], runs["mse_2"], "--error", "squared", "--output", str(output)]) == 0
-    expected = [summarise(error_table(make(seed, 0.4), "squared"))["unseen"].error_mean for seed in (1, 2)]
-    rows = {(row["group"], row["measure"]): row for row in read(output / "summary.csv")}
+    assert analyze.main([runs["mse_1"], runs["mse_2"], "--error", "absolute", "--output", str(output)]) == 0
+    expected = [summarise(error_table(make(seed, 0.4), "absolute"))["unseen"].error_mean for seed in (1, 2)]
+    rows = {(row["group"], row["measure of absolute error"]): row for row in read(output / "summary.csv")}
     assert float(rows["unseen", "error_mean"]["mean"]) == pytest.approx(np.mean(expected))
+    assert {table.kind for table in drawn[0][1]} == {"absolute"}
     assert len(drawn[0][1]) == 2 and drawn[0][2] == []
+    assert "absolute_error_seen" in read(output / "attributes.csv")[0]
 
 
 @pytest.mark.parametrize("pairs", [1, 2])
@@ -92,7 +98,7 @@ def test_comparison(analyze, runs, tmp_path, capsys, drawn, pairs):
         np.mean([summarise(error_table(make(n, noise)))["all"].error_mean for n in range(1, pairs + 1)])
         for noise in (0.2, 0.4)
     ]
-    assert (row["group"], row["measure"]) == ("all", "error_mean")
+    assert (row["group"], row[MEASURE]) == ("all", "error_mean")
     assert float(row["run - against"]) == pytest.approx(values[0] - values[1])
     assert float(row["low"]) <= float(row["run - against"]) <= float(row["high"])
     assert row["interval"] == ("bootstrap over images" if pairs == 1 else "t over pairs")
@@ -100,7 +106,7 @@ def test_comparison(analyze, runs, tmp_path, capsys, drawn, pairs):
     said = capsys.readouterr().out
     assert (output / "comparison.txt").read_text() in said
     assert f"95 % interval of the mean of run - against: {row['interval']}" in said
-    assert "against_error_seen" in read(output / "attributes.csv")[0]
+    assert "against_squared_error_seen" in read(output / "attributes.csv")[0]
 
 
 def test_attribute_names(analyze, runs, tmp_path, drawn):
@@ -108,7 +114,10 @@ def test_attribute_names(analyze, runs, tmp_path, drawn):
     options = ["--attribute-names", str(tmp_path / "names.txt"), "--output", str(tmp_path / "output")]
     assert analyze.main([runs["mse_1"], *options]) == 0
     assert [row["name"] for row in read(tmp_path / "output" / "attributes.csv")] == [f"has::{k}" for k in range(5)]
-    assert list(read(tmp_path / "output" / "errors.csv")[0]) == ["class", *(f"has::{k}" for k in range(5))]
+    assert list(read(tmp_path / "output" / "errors.csv")[0]) == [
+        "class (squared error)",
+        *(f"has::{k}" for k in range(5)),
+    ]
     assert drawn[0][3] == tuple(f"has::{k}" for k in range(5))
 
 

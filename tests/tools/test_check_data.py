@@ -56,8 +56,8 @@ def test_errors_and_what_is_sound_are_told_together(tiny, check):
     status, printed, _ = check("DATASETS.WAYS 5 MODEL.META_ARCHITECTURE AttentionNet")
     assert status == 1
     assert [line for line in levels(printed) if line[0] == "error"] == [
-        ("error", "images"),
         ("error", "word"),
+        ("error", "images"),
         ("error", "config"),
     ]
     assert "DATASETS.WAYS is 5, but there are only 4 training classes" in printed

@@ -16,7 +16,8 @@ from stand_ins import REPOSITORY
 
 from REZSL.evaluation import Predictions, error_table, summarise
 
-FIGURES = ["T1", "oracle H", "AUSUC", "error, mean x1e3", "error, std x1e3", "correlation", "gradient share %"]
+ERRORS = ["{} error, mean x1e3", "{} error, std x1e3", "correlation with {} error"]
+FIGURES = ["T1", "oracle H", "AUSUC", *ERRORS, "gradient share %"]
 
 
 @pytest.fixture
@@ -43,10 +44,10 @@ def command(tiny, tmp_path, monkeypatch):
     return command
 
 
-def measured(folder: Path) -> list[float]:
+def measured(folder: Path, error: str) -> list[float]:
     """A run's figures from its files, in the order and units of the table."""
     results = json.loads((folder / "results.json").read_text())
-    errors = summarise(error_table(Predictions.load(folder / "predictions.npz")))["all"]
+    errors = summarise(error_table(Predictions.load(folder / "predictions.npz"), error))["all"]
     shares = [json.loads(line)["gradient_share"]["regression"] for line in (folder / "metrics.jsonl").open()]
     accuracies = (100 * results[name] for name in ("T1", "AUSUC"))
     t1, ausuc = accuracies
@@ -54,18 +55,22 @@ def measured(folder: Path) -> list[float]:
     return [t1, 100 * results["gzsl"]["oracle"]["H"], ausuc, *imbalance, 100 * np.mean(shares)]
 
 
-def test_the_table_says_what_the_runs_did(command, tmp_path):
-    status, rows = command("mse in_batch", "0.5 20", "3 4 5")
+@pytest.mark.parametrize(("error", "option"), [("squared", ()), ("absolute", ("--error", "absolute"))])
+def test_the_table_says_what_the_runs_did(command, tmp_path, error, option):
+    status, rows = command("mse in_batch", "0.5 20", "3 4 5", *option)
     assert status == 0
     assert [(row["LAMBDA1"], row["arm"]) for row in rows] == [
         ("0.5", "mse"), ("0.5", "in_batch"), ("20", "mse"), ("20", "in_batch"),
     ]  # fmt: skip
     for row in rows:
         arms = {
-            arm: np.array([measured(tmp_path / "study" / f"{arm}_{row['LAMBDA1']}" / f"seed_{n}") for n in (3, 4, 5)])
+            arm: np.array(
+                [measured(tmp_path / "study" / f"{arm}_{row['LAMBDA1']}" / f"seed_{n}", error) for n in (3, 4, 5)]
+            )
             for arm in ("mse", row["arm"])
         }
         for values, base, name in zip(arms[row["arm"]].T, arms["mse"].T, FIGURES, strict=True):
+            name = name.format(error)
             numbers = row[name].replace("(", "").replace(")", "").replace("*", "").replace("±", "").split()
             expected = [values.mean(), half_width(values)]
             if row["arm"] != "mse" and name != "gradient share %":
@@ -93,6 +98,7 @@ def test_arms_differ_in_the_weights_alone(command, tmp_path):
         "focal_r": (False, "in_batch", "focal_r"),
         "lds": (False, "in_batch", "lds"),
     }
+    assert configs["lds"]["MODEL"]["LOSS"]["LDS_REWEIGHT"] == "sqrt_inv"
     for config in configs.values():
         del config["OUTPUT_DIR"], config["MODEL"]["REZSL"], config["MODEL"]["LOSS"]["REWEIGHT"]
     assert all(config == configs["mse"] for config in configs.values())
@@ -120,11 +126,14 @@ def test_under_the_honest_protocol_h_is_that_of_its_row(command, tmp_path):
 
 
 def test_readme_holds_its_tables():
-    """A study that the README reports is a table that this command writes."""
+    """A study that the README reports is a table that the command above it writes."""
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    names = study.figure_names("test")
-    header = study.Table(["LAMBDA1", "arm", *names], [["0", "mse", *["-"] * len(names)]]).markdown().splitlines()[0]
-    assert readme.count(header) == 2
+    studies = re.findall(r"^python tools/study.py (.*)\n```\n\n(.*)$", readme, re.M)
+    assert len(studies) == readme.count("python tools/study.py")
+    for command, header in studies:
+        (error,) = re.findall(r"--error (\w+)", command) or ["squared"]
+        table = study.Table(["LAMBDA1", "arm", *study.headings("test", error)], [["0", "mse", *["-"] * 7]])
+        assert table.markdown().splitlines()[0] == header
 
 
 def test_every_h_of_the_readme_has_its_row():

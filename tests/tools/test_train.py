@@ -206,6 +206,45 @@ def test_evaluation_alone_gives_the_figures_of_the_run(run, tmp_path):
     assert {path: after[path] for path in before} == before
 
 
+PUBLISHED_NAMES = {  # ours: theirs
+    "head.query": "v2s_branch.QueryW",
+    "head.key": "v2s_branch.KeyW",
+    "head.value": "v2s_branch.ValueW",
+    "head.out": "v2s_branch.W_o",
+    "head.regressor": "v2s_branch.V_att_final_branch",
+    "backbone.network": "backbone",
+}
+
+
+def as_published(state):
+    """A state_dict of ours as the published code saves it: keys with a bias, no word vectors."""
+    found = {"module.v2s_branch.KeyW.bias": torch.ones(len(state["head.key.weight"]))}
+    for name, value in state.items():
+        prefix = next((prefix for prefix in PUBLISHED_NAMES if name.startswith(prefix)), None)
+        if prefix:
+            found[f"module.{PUBLISHED_NAMES[prefix]}{name.removeprefix(prefix)}"] = value
+    return {"model": found}
+
+
+def test_weights_alone_are_evaluated_and_trained_on(run, tmp_path, without_figures):
+    """A plain state_dict, one of DataParallel, and the published code's checkpoint."""
+    options = "MODEL.META_ARCHITECTURE AttentionNet MODEL.ATTENTION.CHANNEL 8"
+    assert run("run", f"{options} DATALOADER.N_BATCH 1", inputs=IMAGES) == 0
+    state, weight = torch.load(tmp_path / "run" / "best.pth", weights_only=True)["model"], tmp_path / "weights.pth"
+    in_parallel = {"state_dict": {f"module.{name}": value for name, value in state.items()}}
+    wanted = read_results(tmp_path / "run")
+    for folder, content in {"eval": state, "eval-2": in_parallel, "eval-3": as_published(state)}.items():
+        torch.save(content, weight)
+        assert run("run", f"{options} MODEL.WEIGHT {weight}", "--eval-only", inputs=IMAGES) == 0
+        found = read_results(tmp_path / "run" / folder)
+        assert all(found[key] == wanted[key] for key in ("T1", "AUSUC", "gzsl")), folder
+    start = f"{options} DATALOADER.N_BATCH 1 MODEL.WEIGHT {weight}"
+    assert run("more", f"{start} SOLVER.BASE_LR 1e-9", inputs=IMAGES) == 0
+    after = torch.load(tmp_path / "more" / "best.pth", weights_only=True)["model"]
+    torch.testing.assert_close(after["head.query.weight"], state["head.query.weight"])
+    assert run("schedule", f"{start} SOLVER.RESUME_SCHED True", inputs=IMAGES) == 1
+
+
 def test_an_evaluation_that_failed_leaves_its_folder_to_the_next(run, tmp_path, without_figures):
     run("run")
     weight = tmp_path / "run" / "best.pth"
@@ -836,6 +875,19 @@ def test_what_cannot_be_done_here_is_refused(run, capsys, monkeypatch, options, 
     assert message in capsys.readouterr().err
 
 
+def test_a_precision_and_a_device_that_are_not_there_are_told(run, capsys, monkeypatch, tmp_path):
+    def refuse(*args, **kwargs):
+        raise NotImplementedError("no such kernel")
+
+    monkeypatch.setattr(torch.amp.GradScaler, "step", refuse)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert run("run", "DTYPE float16") == run("run", "MODEL.DEVICE mps") == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "error: DTYPE is float16, which cpu cannot (no such kernel): set DTYPE float32"
+    assert second.startswith("error: MODEL.DEVICE is mps, but torch sees no GPU of Apple's here")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.usefixtures("without_figures")
 def test_a_compiled_run_is_the_run(run, tmp_path):
     """Model and criterion as one graph each, however often the mode changes; saved under the same names."""
@@ -880,7 +932,7 @@ def test_augmentation_that_kept_tokens_cannot_show_is_reported(run, tmp_path, ca
     assert run("small", f"{small} SOLVER.DATA_AUG resize_only", inputs=IMAGES) == 0
     assert "more than DATALOADER.CACHE_GB: every image passes the backbone every time" in capsys.readouterr().out
     assert run("refused", f"{small} DATALOADER.TOKENS always", inputs=IMAGES) == 1
-    assert "DATALOADER.TOKENS is always, but tokens of 42 images take 0.0 GB, more than" in capsys.readouterr().err
+    assert "DATALOADER.TOKENS is always, but tokens of 42 images take 0.1 MB, more than" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("without_figures")

@@ -1,7 +1,10 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 
-from REZSL.utils.device import allow_tf32, resolve_device
+from REZSL.utils import distributed
+from REZSL.utils.device import allow_tf32, check_precision, resolve_device, to_device
 from REZSL.utils.errors import ConfigError
 
 
@@ -62,3 +65,56 @@ def test_tf32_is_allowed_where_told(where, convolutions, products):
 def test_tf32_is_of_cuda_devices():
     with pytest.raises(ConfigError, match="TF32 is 'never', but that is a precision of CUDA devices, and this is cpu"):
         allow_tf32("never", torch.device("cpu"))
+
+
+def test_an_apple_gpu_is_taken_where_torch_sees_one_and_it_is_asked_for(gpus, monkeypatch):
+    gpus(0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_device("mps") == torch.device("mps")
+    assert resolve_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="is mps, but torch sees no GPU of Apple's here: set MODEL"):
+        resolve_device("mps")
+
+
+@pytest.mark.parametrize(("device", "waits"), [("mps", True), ("cpu", True), ("cuda:1", False)])
+def test_a_copy_is_waited_for_but_to_cuda(device, waits):
+    class Recorded:
+        def to(self, device, non_blocking):
+            return device, non_blocking
+
+    assert to_device(Recorded(), torch.device(device)) == (torch.device(device), not waits)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_precisions_of_a_cpu(dtype):
+    check_precision(dtype, torch.device("cpu"))
+
+
+def refuse(*args, **kwargs):
+    raise TypeError("BFloat16 is not supported on MPS\nand more")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("place", "name", "does", "said"),
+    [
+        (torch, "ones", refuse, "BFloat16 is not supported on MPS"),
+        (torch, "autocast", lambda *args: nullcontext(), "it computes in torch.float32"),
+        (torch.amp.GradScaler, "step", refuse, "BFloat16 is not supported on MPS"),
+    ],
+    ids=["no such numbers", "switched off in silence", "no kernel for the loss scaler"],
+)
+def test_a_precision_that_a_device_cannot_is_refused(monkeypatch, dtype, place, name, does, said):
+    """As Apple's systems before 14 do without bfloat16, by an error or a warning; and the loss scaler by its own."""
+    monkeypatch.setattr(place, name, does)
+    with pytest.raises(ConfigError) as caught:
+        check_precision(dtype, torch.device("cpu"))
+    dtype = str(dtype).removeprefix("torch.")
+    assert str(caught.value) == f"DTYPE is {dtype}, which cpu cannot ({said}): set DTYPE float32"
+
+
+def test_an_apple_gpu_trains_in_one_process(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="is mps, but only CUDA devices and CPUs train in several"):
+        distributed.start("mps")

@@ -15,6 +15,7 @@ from torchvision.transforms import Compose, Normalize, PILToTensor, RandomCrop, 
 from REZSL.config import get_defaults
 from REZSL.data import ZSLDataset, build_transform
 from REZSL.data.demo import NAME, write_demo
+from REZSL.data.image_file import open_image
 from REZSL.data.images import open_image_cache
 from REZSL.modeling.backbones import IMAGENET_MEAN, IMAGENET_STD, build_backbone
 
@@ -85,7 +86,7 @@ def _forms(paths: list[Path], folder: Path) -> dict[str, Callable[[], None]]:
 
     def usual() -> None:
         for start in range(0, len(paths), BATCH):
-            torch.stack([plain(Image.open(path).convert("RGB")) for path in paths[start : start + BATCH]])
+            torch.stack([plain(_opened(path)) for path in paths[start : start + BATCH]])
 
     memory, disk = (
         open_image_cache([(paths, transform)], k, folder / "cache", "photographs", 1e10) for k in ("ram", "disk")
@@ -99,6 +100,10 @@ def _forms(paths: list[Path], folder: Path) -> dict[str, Callable[[], None]]:
     }
 
 
+def _opened(path: Path) -> Image.Image:
+    return Image.open(path, formats=["JPEG"]).convert("RGB")
+
+
 def _usual_geometry() -> list[Callable]:
     return [Resize(int(SIZE * 8 / 7)), RandomCrop(SIZE), RandomHorizontalFlip()]
 
@@ -109,7 +114,7 @@ def _largest_difference(paths: list[Path]) -> int:
     plain, largest = Compose([*_usual_geometry(), PILToTensor()]), 0
     for index, path in enumerate(paths):
         torch.manual_seed(index)
-        expected = plain(Image.open(path).convert("RGB"))
+        expected = plain(_opened(path))
         largest = max(largest, int((data[(index, index)][0].int() - expected.int()).abs().max()))
     return largest
 
@@ -121,7 +126,7 @@ def _enlarged(root: Path, folder: Path) -> list[Path]:
         raise FileNotFoundError(f"there is no JPEG in {root}")
     paths = []
     for i in range(min(IMAGES, len(found))):
-        image = Image.open(found[i * len(found) // min(IMAGES, len(found))]).convert("RGB")
+        image = open_image(found[i * len(found) // min(IMAGES, len(found))]).convert("RGB")
         scale = LONG_SIDE / max(image.size)
         paths.append(folder / f"{i}.jpg")
         size = tuple(round(side * scale) for side in image.size)

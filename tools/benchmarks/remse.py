@@ -50,7 +50,7 @@ def step_share(repeats: int) -> list[float]:
     backbone = build_backbone("resnet", "resnet18", 64)
     model = ZSLModel(backbone, AttentionNet(backbone.dim, torch.randn(num_attributes, 300), 128))
     signatures = torch.rand(num_classes, num_attributes)
-    remse = ReMSELoss(num_classes, num_attributes, 0.1, 0.75, validate=False)
+    remse = ReMSELoss(num_classes, num_attributes, 0.1, 0.75, reg_norm=True, validate=False)
     criterion = ZSLCriterion(signatures, remse, 20.0, (1.0, 1.0, 0.0, 0.0))
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
     images = torch.randint(0, 256, (BATCH, 3, 64, 64), dtype=torch.uint8)

@@ -92,7 +92,7 @@ class OurStep:
         self.dtype = torch.bfloat16 if on_gpu else torch.float32
         backbone = build_backbone(kind, name, size)
         self.model = ZSLModel(backbone, AttentionNet(backbone.dim, torch.randn(ATTRIBUTES, EMBEDDING), channel))
-        self.remse = ReMSELoss(SEEN, ATTRIBUTES, 0.1, 0.75, validate=False)
+        self.remse = ReMSELoss(SEEN, ATTRIBUTES, 0.1, 0.75, reg_norm=True, validate=False)
         criterion = ZSLCriterion(torch.rand(SEEN, ATTRIBUTES), self.remse, SCALE, (1.0, 0.25, 0.0, 0.0))
         self.model, self.criterion = self.model.to(device), criterion.to(device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), 1e-4, momentum=0.9, weight_decay=1e-5, fused=True)
