@@ -67,7 +67,7 @@ def build_validation_data(cfg: CfgNode, split: ZSLSplit) -> Data:
 
 def _build(cfg: CfgNode, split: ZSLSplit, check_images: bool) -> Data:
     train_transform, test_transform = _transforms(cfg)
-    log.info(split.summary())
+    log.info("%s", split.summary())
 
     use_features = cfg.DATASETS.INPUT == "features"
     test_indices = np.concatenate([split.test_unseen, split.test_seen])

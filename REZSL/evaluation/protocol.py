@@ -90,6 +90,8 @@ class Predictions:
             raise ValueError(f"num_seen is {self.num_seen}, expected some of the {classes} classes")
         if not 0 < self.scale < LARGEST_SCALE:
             raise ValueError(f"scale is {self.scale}, expected a number > 0")
+        if self.labels.max() < self.num_seen:
+            raise ValueError("labels name no image of an unseen class")
         if max(len(self.labels), classes) * classes > MOST_SCORES:
             raise ValueError(
                 f"{len(self.labels)} images of {classes} classes have more scores than memory is taken for"

@@ -22,6 +22,7 @@ MAPS = {"signature": "cividis", "error": "magma"}
 LABEL_PITCH = 0.11  # inches from one label to the next; what is nearer is thinned
 LABEL_SIZE = 6  # points
 BARS_A_COLUMN = 80
+MOST_BARS = 640  # of the largest errors; an image of more is wider than Matplotlib draws
 MOST_POINTS = 1000  # more than these are binned
 LONGEST_NAME = 38
 
@@ -119,7 +120,7 @@ def draw_error_signature(tables: dict[str, ErrorTable]) -> Figure:
 
 
 def draw_attributes(runs: dict[str, Sequence[ErrorTable]], names: Sequence[str], group: str) -> Figure:
-    """Draws each attribute's error as a bar, sorted by the error of the first of ``runs``, the largest first.
+    """Draws each attribute's error as a bar, sorted by the error of the first of ``runs``, the ``MOST_BARS`` largest.
 
     Args:
         runs: tables of one or several runs by label, in the order to draw; whiskers are the standard deviation over
@@ -128,7 +129,7 @@ def draw_attributes(runs: dict[str, Sequence[ErrorTable]], names: Sequence[str],
         group: ``seen`` or ``unseen``.
     """
     values = {label: np.array([t.attribute_error(group) for t in tables]) for label, tables in runs.items()}  # (R, K)
-    order = (-next(iter(values.values())).mean(0)).argsort(kind="stable")
+    order = (-next(iter(values.values())).mean(0)).argsort(kind="stable")[:MOST_BARS]
     columns = -(-len(order) // BARS_A_COLUMN)
     chunks = np.array_split(order, columns)
     side = 0.06 * max(map(len, names))
@@ -141,7 +142,8 @@ def draw_attributes(runs: dict[str, Sequence[ErrorTable]], names: Sequence[str],
         axes.set_ylim(len(chunks[0]) - 0.4, -0.6)
     kind = next(iter(runs.values()))[0].kind
     whiskers = "\nwhiskers: standard deviation over runs" if any(len(value) > 1 for value in values.values()) else ""
-    figure.supxlabel(f"mean {kind} error over the {group} classes{whiskers}", fontsize="medium")
+    part = f", the largest {MOST_BARS} of {len(names)}" if len(names) > MOST_BARS else ""
+    figure.supxlabel(f"mean {kind} error over the {group} classes{part}{whiskers}", fontsize="medium")
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 

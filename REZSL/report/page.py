@@ -20,6 +20,7 @@ from .analysis_figures import draw_attributes, draw_error_signature, draw_heat_m
 from .details import Details, class_details
 from .page_figures import Picture, Style, as_png, as_svg, draw_crossing, draw_curves, draw_histories, styles
 from .results import NOTES as ROW_NOTES
+from .results import format_maxima
 from .runs import Run, config_rows
 
 WORST = 30  # classes, and pairs of classes, that are shown at once
@@ -109,6 +110,8 @@ def _notes(views: Sequence[View]) -> list[str]:
     }
     notes = [f"{what}: {', '.join(view.run.name for view in those)}" for what, those in lacking.items() if those]
     for view in views:
+        if maxima := view.run.results.get("maxima_over_epochs"):
+            notes.append(f"{view.run.name}: {format_maxima(maxima)}")
         for name in ("T1", "AUSUC") if view.details else ():
             said, found = view.run.results[name], getattr(view.details, name)
             if said is not None and found is not None and not abs(said - found) < SAME_FIGURE:

@@ -9,12 +9,12 @@ from typing import Any
 from REZSL.evaluation import t_interval
 from REZSL.utils.errors import DataError
 
+from .results import MAXIMA
 from .run_files import read_results
 from .tables import Table
 
 FIGURES = ("T1", "U", "S", "H", "AUSUC")
 PLAIN_ROW = "zsl"  # of a run without images of seen classes, which has no rows: T1 alone
-MAXIMA_ROW = "maxima over epochs, each of its own, picked on test labels"
 PUBLISHED_ROW = "oracle protocol, published"
 PUBLISHED = {  # (T1, U, S, H) in percent, ResNet-101 at 448 px: Ye et al., Rebalanced Zero-shot Learning, TIP 2023
     "CUB": {"ReZSL (Ye et al. 2023)": (80.9, 72.8, 74.8, 73.8)},
@@ -68,7 +68,7 @@ class Entry:
     def rows(self, chosen: Sequence[str] = ()) -> dict[str, dict[str, list[float]]]:
         """Returns by row its figures, a fraction of each run; T1 and AUSUC are the same in every row of ``names``.
 
-        The row :data:`MAXIMA_ROW` comes last where all runs have it. ``chosen`` says which of ``names`` to return,
+        The row :data:`MAXIMA` comes last where all runs have it. ``chosen`` says which of ``names`` to return,
         empty: all; the maxima go with ``oracle``.
         """
         own = {name: [run[name] for run in self.runs] for name in ("T1", "AUSUC")}
@@ -83,7 +83,7 @@ class Entry:
         maxima = [run.get("maxima_over_epochs", {}) for run in self.runs]
         if all(maxima) and (not chosen or "oracle" in chosen):
             known = [name for name in own if all(name in each for each in maxima)]
-            rows[MAXIMA_ROW] = {name: [each[name]["value"] for each in maxima] for name in known}
+            rows[MAXIMA] = {name: [each[name]["value"] for each in maxima] for name in known}
         return rows
 
 
@@ -141,7 +141,7 @@ def comparison_tidy(entries: Sequence[Entry], rows: Sequence[str] = ()) -> Table
 
 
 def _row_name(row: str, entry: Entry) -> str:
-    if row == MAXIMA_ROW:
+    if row == MAXIMA:
         return row
     notes = ["gamma"] if row == "oracle" else []
     notes += ["epoch"] if any(run.get("select_uses_test_labels") for run in entry.runs) else []

@@ -232,3 +232,11 @@ def test_names_do_not_overlap_at_312_attributes_and_200_classes():
     for axes in figure.axes:
         assert overlapping(axes, "y", axes.get_yticklabels()) == 0
     assert LABEL_PITCH > LABEL_SIZE / 72
+
+
+def test_of_very_many_attributes_the_largest_errors_are_drawn():
+    rng = np.random.default_rng(0)
+    p = Predictions(rng.random((8, 3000)), np.arange(8) % 4, rng.random((4, 3000)), 2, 1.0, tuple("abcd"), np.arange(8))
+    figure = draw_attributes({"run": [error_table(p)]}, [str(k) for k in range(3000)], "seen")
+    assert sum(len(axes.patches) for axes in figure.axes) == 640
+    assert "the largest 640 of 3000" in figure.get_supxlabel()

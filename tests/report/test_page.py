@@ -96,6 +96,32 @@ def test_rows_are_called_what_they_are(tmp_path):
     assert "epoch chosen on test labels" in without and "epoch chosen" not in with_val
 
 
+def test_the_honest_row_is_that_of_the_classes(tmp_path):
+    for name, options, row in (("a", {"val_gamma": 0.3}, "val"), ("b", {}, "oracle")):
+        write_run(tmp_path / name, **options)
+        part = text_of(section(render(tmp_path / name), "classes"))
+        assert f"at the gamma of the row {row} ," in part.replace(f"{row},", f"{row} ,")
+        assert f"GZSL, {row} (%)" in part
+
+
+def test_maxima_over_epochs_are_told_as_what_they_are(tmp_path):
+    write_run(tmp_path / "a", maxima_over_epochs={"T1": {"value": 0.75, "epoch": 3}})
+    note = "a: maxima over epochs, each of its own, picked on test labels, as published: T1 75.0 (epoch 3)"
+    assert note in text_of(section(render(tmp_path / "a"), "results"))
+
+
+def test_images_of_one_kind(tmp_path):
+    """Of unseen classes alone there is T1; without them there is no zero-shot learning."""
+    p = make_predictions()
+    for name, kept in (("unseen", p.labels >= p.num_seen), ("seen", p.labels < p.num_seen)):
+        write_run(tmp_path / name, predictions=p)
+        part = replace(p, attributes=p.attributes[kept], labels=p.labels[kept], images=p.images[kept])
+        part.save(tmp_path / name / "predictions.npz")
+    assert "unseen" in text_of(section(render(tmp_path / "unseen"), "classes"))
+    with pytest.raises(DataError, match="holds no predictions: labels name no image of an unseen class"):
+        read_runs([tmp_path / "seen"])
+
+
 def test_without_a_val_row_nothing_is_said_of_one(tmp_path):
     write_run(tmp_path)
     assert "validation" not in render(tmp_path)

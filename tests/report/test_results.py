@@ -71,6 +71,6 @@ def test_maxima_over_epochs_are_of_epochs_of_their_own():
         table == format_results(RESULTS, INTERVALS, {}).splitlines() == format_results(RESULTS, INTERVALS).splitlines()
     )
     assert line == (
-        "maxima over epochs, each of its own, picked on test labels as published: "
+        "maxima over epochs, each of its own, picked on test labels, as published: "
         "T1 75.0 (epoch 4), AUSUC 40.0 (epoch 6)"
     )
