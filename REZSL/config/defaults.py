@@ -77,6 +77,7 @@ _C.DATALOADER = CN()
 _C.DATALOADER.NUM_WORKERS = (
     4  # loading processes; 0: load in the main process, as features and tokens on a CPU always are
 )
+_C.DATALOADER.TIMEOUT = 600.0  # seconds to wait for a batch of the loading processes before it is an error; 0: for ever
 _C.DATALOADER.MODE = "random"  # batches: random, or episode (WAYS classes x SHOTS images)
 _C.DATALOADER.N_BATCH = 0  # batches an epoch; 0: as many as one pass over the training images fills
 _C.DATALOADER.CACHE = "none"  # decoded images, kept in ram or on disk, no larger than training needs them
@@ -173,6 +174,7 @@ NON_NEGATIVE = (
     "MODEL.REZSL.MOMENTUM",
     "DATALOADER.NUM_WORKERS",
     "DATALOADER.N_BATCH",
+    "DATALOADER.TIMEOUT",
     "SOLVER.BIAS_LR_FACTOR",
     "SOLVER.CHECKPOINT_MINUTES",
     "SOLVER.CLIP_NORM",
@@ -191,6 +193,7 @@ FREE = {  # a run may go on with another value: the results do not depend on the
     "DATASETS.IMAGE_ROOT",
     "DATASETS.CHECK_IMAGES",
     "DATALOADER.NUM_WORKERS",
+    "DATALOADER.TIMEOUT",
     "DATALOADER.CACHE",
     "DATALOADER.CACHE_DIR",
     "DATALOADER.CACHE_GB",

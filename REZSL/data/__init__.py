@@ -13,6 +13,7 @@ from .build import (
 )
 from .cache import ArrayCache
 from .finding import Finding
+from .fingerprint import fingerprints
 from .images import ZSLDataset, find_images
 from .samplers import EpisodicBatchSampler, RandomBatchSampler
 from .semantics import load_attribute_embeddings
@@ -35,6 +36,7 @@ __all__ = [
     "build_validation_data",
     "check_data",
     "find_images",
+    "fingerprints",
     "load_attribute_embeddings",
     "load_split",
     "open_token_cache",
