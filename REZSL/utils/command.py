@@ -1,5 +1,6 @@
 """What every command line does around its work: logging, errors told in one line, signals, an exit status."""
 
+import errno
 import logging
 import multiprocessing
 import os
@@ -68,6 +69,8 @@ def _what_is_left(request: StopRequest, goes_on: str) -> str:
 def _told(error: Exception) -> str | None:
     """``error`` in one line, with what to do; None: it is a mistake in the code."""
     text = str(error).strip()
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        return f"{text}: make room at /dev/shm (docker run --shm-size), and where temporary files go"
     if isinstance(error, REZSLError | OSError):
         # an error that crossed a loading process carries that process's traceback before its own line
         return text.splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
