@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--error", choices=ERROR_KINDS, default=ERROR_KINDS[0], help="of each attribute (%(default)s)")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys that go before the file")
     args = parser.parse_intermixed_args(argv)
-    return run_command(lambda: study(args), stopped="stopped; the same command goes on with what is missing")
+    return run_command(lambda: study(args), goes_on="the same command goes on with what is missing")
 
 
 def study(args: argparse.Namespace) -> None:

@@ -8,7 +8,6 @@ torchrun --nproc_per_node=2 tools/train.py --config-file config/AttentionNet/dem
 
 import argparse
 import logging
-import sys
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,8 +16,8 @@ from typing import NamedTuple
 import torch
 from yacs.config import CfgNode
 
-from REZSL.config import drift, flat, load_config
-from REZSL.data import Data, build_data, build_validation_data
+from REZSL.config import drift, flat, load_config, result_keys
+from REZSL.data import Data, build_data, build_validation_data, fingerprints
 from REZSL.engine import (
     RunFolder,
     Selected,
@@ -44,13 +43,14 @@ from REZSL.report import (
     write_json,
 )
 from REZSL.solver import build_solver
-from REZSL.utils.command import leading_seeds, run_command
+from REZSL.utils.command import leading_seeds, leave, run_command
 from REZSL.utils.device import allow_tf32, check_precision, resolve_device
-from REZSL.utils.distributed import barrier, finish, is_main, main_first, start, world_size
+from REZSL.utils.distributed import barrier, finish, insist_on_same, is_main, main_first, start, world_size
 from REZSL.utils.errors import ConfigError, DataError, RunError
 from REZSL.utils.logging import setup_logging
 from REZSL.utils.seeding import seed_everything
 from REZSL.utils.torch_file import read_torch_file, unwrapped_state
+from REZSL.utils.versions import code_versions
 
 log = logging.getLogger("REZSL.train")
 
@@ -58,7 +58,7 @@ SELECTING = {"TEST.PROTOCOL", "TEST.SELECT", "TEST.VAL_METRIC"}  # keys that say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line ``argv`` and returns the exit status: 0, 1 (an error told in one line) or 130 (Ctrl-C)."""
+    """Runs the command line ``argv`` and returns the exit status: 0, 1 (an error in one line) or 128 + a signal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", metavar="FILE", required=True, help="YAML experiment")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHT without training")
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys that go before the file")
     args = parser.parse_intermixed_args(argv)
     hint = "" if args.seeds else " with --resume"
-    return run_command(lambda: _run(args), stopped=f"stopped, and saved what was done: the same command{hint} goes on")
+    return run_command(lambda: _run(args), goes_on=f"the same command{hint} goes on")
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -77,13 +77,11 @@ def _run(args: argparse.Namespace) -> None:
     overrides += [*args.overrides, *(("TEST.PROTOCOL", args.protocol) if args.protocol else ())]
     if args.eval_only and (seeds or args.resume):
         raise ConfigError("--eval-only evaluates one checkpoint: leave --seeds and --resume out")
-    try:
-        if seeds:
-            run_seeds(args.config_file, overrides, seeds, args.accept_changes)
-        else:
-            run(load_config(args.config_file, overrides), args.eval_only, args.resume, args.accept_changes)
-    finally:
-        finish()
+    if seeds:
+        run_seeds(args.config_file, overrides, seeds, args.accept_changes)
+    else:
+        run(load_config(args.config_file, overrides), args.eval_only, args.resume, args.accept_changes)
+    finish()
 
 
 def run_seeds(
@@ -126,6 +124,9 @@ def run(cfg: CfgNode, eval_only: bool = False, resume: bool = False, accept_chan
     if eval_only and not cfg.MODEL.WEIGHT:
         raise ConfigError("--eval-only needs MODEL.WEIGHT, the checkpoint to evaluate")
     start(cfg.MODEL.DEVICE)
+    if world_size() > 1:
+        flags = {"--eval-only": eval_only, "--resume": resume, "--accept-changes": accept_changes}
+        insist_on_same({**flags, **result_keys(cfg), **code_versions()})
     device = resolve_device(cfg.MODEL.DEVICE)
     allow_tf32(cfg.TF32, device)
     check_precision(getattr(torch, cfg.DTYPE), device)
@@ -141,6 +142,8 @@ def run(cfg: CfgNode, eval_only: bool = False, resume: bool = False, accept_chan
                 return
             setup_logging(folder.log)
             data = build_data(cfg)
+        if world_size() > 1:
+            insist_on_same(fingerprints(data.split, data.image_paths, data.attribute_embeddings))
         if eval_only:
             selected, choice = _evaluate_only(cfg, data, device), None
             folder.begin(cfg.dump())
@@ -251,7 +254,9 @@ def _train(
             epochs=choice.epoch if choice else 0,
             track=track,
         )
-        if newest_checkpoint(folder.last, accept=trainer.go_on) is not None:
+        goes_on = newest_checkpoint(folder.last, accept=trainer.go_on) is not None
+        insist_on_same({f"the epoch of {folder.last}": trainer.epoch, "the step in it": trainer.step})
+        if goes_on:
             folder.begin(cfg.dump())
             log.info("going on after %d steps of epoch %d", trainer.step, trainer.epoch + 1)
             return trainer.train()
@@ -336,4 +341,4 @@ def _report(cfg: CfgNode, folder: RunFolder, selected: Selected, choice: Choice 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

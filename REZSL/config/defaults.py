@@ -91,6 +91,7 @@ _C.DATALOADER.NUM_WORKERS = (
     4  # loading processes; 0: load in the main process, as features and tokens on a CPU always are
 )
 _C.DATALOADER.SCALED_DECODING = True  # JPEGs at 1/2 to 1/8, where the short side stays 8 times what it is resized to
+_C.DATALOADER.TIMEOUT = 600.0  # seconds to wait for a batch of the loading processes before it is an error; 0: for ever
 _C.DATALOADER.MODE = "random"  # batches: random, or episode (WAYS classes x SHOTS images)
 _C.DATALOADER.N_BATCH = 0  # batches an epoch; 0: as many as one pass over the training images fills
 _C.DATALOADER.CACHE = "none"  # decoded images, kept in ram or on disk, no larger than training needs them
@@ -192,6 +193,7 @@ NON_NEGATIVE = (
     "MODEL.REZSL.MOMENTUM",
     "DATALOADER.NUM_WORKERS",
     "DATALOADER.N_BATCH",
+    "DATALOADER.TIMEOUT",
     "SOLVER.BIAS_LR_FACTOR",
     "SOLVER.CHECKPOINT_MINUTES",
     "SOLVER.CLIP_NORM",
@@ -219,6 +221,7 @@ AT_MOST = {  # no number beyond is meant; what it would take is not tried (of a 
     "DATASETS.WAYS": 100_000,
     "DATASETS.SHOTS": 100_000,
     "DATALOADER.NUM_WORKERS": 512,
+    "DATALOADER.TIMEOUT": 1_000_000,
     "DATALOADER.N_BATCH": 10_000_000,
     "DATALOADER.CACHE_GB": 1_000_000,
     "DATALOADER.EP_PER_BATCH": 100_000,
@@ -251,6 +254,7 @@ FREE = {  # a run may go on with another value: the results do not depend on the
     "DATASETS.IMAGE_ROOT",
     "DATASETS.CHECK_IMAGES",
     "DATALOADER.NUM_WORKERS",
+    "DATALOADER.TIMEOUT",
     "DATALOADER.CACHE",
     "DATALOADER.CACHE_DIR",
     "DATALOADER.CACHE_GB",

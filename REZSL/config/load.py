@@ -61,6 +61,11 @@ def drift(before: CfgNode, now: CfgNode) -> dict[str, tuple[Any, Any]]:
     return {key: values for key, values in differences(before, now).items() if key not in FREE}
 
 
+def result_keys(cfg: CfgNode) -> dict[str, Any]:
+    """Returns the keys that decide what a run comes to, with their values."""
+    return {key: value for key, value in flat(cfg).items() if key not in FREE}
+
+
 def differences(a: CfgNode, b: CfgNode) -> dict[str, tuple[Any, Any]]:
     """Returns the keys whose values differ, with both values."""
     ours, theirs = flat(a), flat(b)

@@ -13,6 +13,7 @@ from .build import (
 from .cache import ArrayCache
 from .data import Data
 from .finding import Finding
+from .fingerprint import fingerprints
 from .images import ZSLDataset
 from .locate import find_images
 from .samplers import EpisodicBatchSampler, RandomBatchSampler
@@ -36,6 +37,7 @@ __all__ = [
     "build_validation_data",
     "check_data",
     "find_images",
+    "fingerprints",
     "load_attribute_embeddings",
     "load_split",
     "open_token_cache",

@@ -22,7 +22,7 @@ from .doctor import examine, free_checks
 from .finding import Finding, tell
 from .image_file import ImageReader
 from .images import ZSLDataset, check_images, open_image_cache
-from .loading import loader_options
+from .loading import check_shared_memory, loader_options
 from .locate import find_images
 from .recorded import XlsaFiles
 from .samplers import EpisodicBatchSampler, RandomBatchSampler, SeededBatches
@@ -87,12 +87,14 @@ def _build(cfg: CfgNode, split: ZSLSplit, check_images: bool) -> Data:
     test_labels, test_places = split.labels[test_indices][own_test], places[len(train) :][own_test]
     test_set = ZSLDataset(test[own_test], test_labels, test_transform, cache, test_places)
 
+    train_loader, test_loader = _train_loader(cfg, train_set), _test_loader(cfg, test_set)
+    _check_shared_memory(cfg, test_loader)
     folder = _words_folder(cfg)
     words = load_attribute_embeddings(folder, cfg.DATASETS.NAME, split.num_attributes) if folder else None
     return Data(
         split=split,
-        train_loader=_train_loader(cfg, train_set),
-        test_loader=_test_loader(cfg, test_set),
+        train_loader=train_loader,
+        test_loader=test_loader,
         test_indices=test_indices,
         image_paths=None if use_features else inputs,
         attribute_embeddings=words,
@@ -121,8 +123,18 @@ def _test_loader(cfg: CfgNode, data: ZSLDataset) -> DataLoader:
 def _loader(cfg: CfgNode, data: ZSLDataset, **batches: Any) -> DataLoader:
     """Rows are only copied: a loading process can do that while a GPU computes, but on a CPU it would be in the way."""
     images = data.paths is not None
-    options = loader_options(cfg.DATALOADER.NUM_WORKERS if images or _uses_gpu(cfg) else 0, _uses_gpu(cfg))
+    workers, on_gpu = cfg.DATALOADER.NUM_WORKERS, _uses_gpu(cfg)
+    options = loader_options(workers if images or on_gpu else 0, on_gpu, cfg.DATALOADER.TIMEOUT)
     return DataLoader(data, persistent_workers=options["num_workers"] > 0, **batches, **options)
+
+
+def _check_shared_memory(cfg: CfgNode, loader: DataLoader) -> None:
+    """There is room for what the loading processes hand over: batches of images, features, or those of a token pass."""
+    features = loader.dataset.features
+    row = 3 * cfg.DATASETS.IMAGE_SIZE**2 if features is None else features[0].nbytes
+    train = cfg.DATASETS.WAYS * cfg.DATASETS.SHOTS * cfg.DATALOADER.EP_PER_BATCH // world_size()
+    batches = [cfg.TEST.IMS_PER_BATCH] if wants_tokens(cfg) else [train, cfg.TEST.IMS_PER_BATCH]
+    check_shared_memory(loader.num_workers, *(row * size for size in batches))
 
 
 def wants_tokens(cfg: CfgNode) -> bool:
@@ -182,7 +194,8 @@ def build_token_data(cfg: CfgNode, data: Data, cache: ArrayCache) -> Data:
 
 def token_loader_options(cfg: CfgNode) -> dict[str, Any]:
     """How the images of :func:`build_token_sets` are to be loaded, once."""
-    return {"batch_size": cfg.TEST.IMS_PER_BATCH, **loader_options(cfg.DATALOADER.NUM_WORKERS, _uses_gpu(cfg))}
+    options = loader_options(cfg.DATALOADER.NUM_WORKERS, _uses_gpu(cfg), cfg.DATALOADER.TIMEOUT)
+    return {"batch_size": cfg.TEST.IMS_PER_BATCH, **options}
 
 
 def _uses_gpu(cfg: CfgNode) -> bool:

@@ -135,10 +135,12 @@ def check_progress(state: dict[str, Any], model: nn.Module, steps: int) -> None:
         number_of({name: value.item()}, name)
     for name in part_of(state, "shares"):
         part_of(state["shares"], name, float)
-    epochs = [count_of(line, "epoch") if isinstance(line, dict) else -1 for line in part_of(state, "history", list)]
-    if epochs != sorted({*epochs} - {-1}):
+    line = part_of({"line": {}, **state}, "line")  # of an epoch that is not evaluated yet; older checkpoints have none
+    lines = [*part_of(state, "history", list), *([line] if line else [])]
+    epochs = [count_of(each, "epoch") if isinstance(each, dict) else -1 for each in lines]
+    if epochs != sorted({*epochs} - {-1}) or (line and epochs[-1] != state["epoch"]):
         raise DataError("history does not have a line an epoch")
     try:
-        json.dumps(state["history"])
+        json.dumps(lines)
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"history cannot be written: {first_line(error)}") from None

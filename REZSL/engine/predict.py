@@ -10,6 +10,8 @@ from REZSL.data.splits import ZSLSplit
 from REZSL.evaluation import Predictions
 from REZSL.utils.device import to_device
 from REZSL.utils.distributed import is_main, objects_of_all
+from REZSL.utils.errors import Stopped
+from REZSL.utils.stopping import stoppable
 
 
 @torch.inference_mode()
@@ -17,6 +19,8 @@ def predict(
     model: nn.Module, loader: DataLoader, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predicts the attributes of all inputs of ``loader``, in its order; the model's mode is restored.
+
+    A request to stop is met between batches: see :func:`~REZSL.utils.stopping.stop_requests`.
 
     Args:
         model: inputs to an output with ``attributes`` (B, K); one that has a ``predictor()`` is asked for it, once.
@@ -34,7 +38,9 @@ def predict(
     try:
         with autocast:
             predictor = model.predictor() if hasattr(model, "predictor") else model
-        for inputs, batch_labels in tqdm(loader, desc="evaluating", leave=False, disable=None if is_main() else True):
+        hidden = None if is_main() else True
+        bar = tqdm(stoppable(loader), desc="evaluating", total=len(loader), leave=False, disable=hidden)
+        for inputs, batch_labels in bar:
             inputs = to_device(inputs, device)
             with autocast:
                 attributes.append(predictor(inputs).attributes.float())
@@ -54,9 +60,17 @@ def predict_split(
 ) -> Predictions:
     """Predicts the test images of ``split`` (``images``, in the order of ``loader``), with all that scoring needs.
 
-    Of several processes, each predicts what its loader gives, every n-th image, and all get the whole.
+    Of several processes, each predicts what its loader gives, every n-th image, and all get the whole; where one was
+    asked to stop, none waits for it, and all raise ``Stopped``.
     """
-    parts = objects_of_all(predict(model, loader, device, dtype))
+    try:
+        own = predict(model, loader, device, dtype)
+    except Stopped as stop:
+        own = stop
+    parts = objects_of_all(own)
+    for stop in parts:
+        if isinstance(stop, Stopped):
+            raise stop
     attributes, labels = (np.empty((len(images), *part.shape[1:]), part.dtype) for part in parts[0])
     for rank, part in enumerate(parts):
         attributes[rank :: len(parts)], labels[rank :: len(parts)] = part

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from REZSL.data import ArrayCache, ZSLDataset
 from REZSL.utils.device import to_device
 from REZSL.utils.distributed import barrier, is_main, main_first
+from REZSL.utils.stopping import note_saved, stoppable
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ def keep_tokens(
     **loader: Any,
 ) -> ArrayCache | None:
     """Computes the tokens of all images of ``sets`` that are not kept yet, each at its ``places``.
+
+    A request to stop is met between batches; what was computed by then stays.
 
     Args:
         backbone: images to tokens (B, N, D), on ``device``; its mode is restored.
@@ -74,12 +77,14 @@ def _fill(
     bar = tqdm(total=len(missing), desc="tokens", unit=" images", leave=False, disable=None if is_main() else True)
     done = 0
     with bar:
-        for inputs, _ in batches:
+        for inputs, _ in stoppable(batches):
             tokens = _tokens(backbone, inputs, device, dtype).cpu()
             for i, own_tokens in zip(missing[done : done + len(tokens)], tokens, strict=True):
                 cache.put(int(images.places[i]), images.stamp(i), own_tokens)
             done += len(tokens)
             bar.update(len(tokens))
+            if cache.path is not None:
+                note_saved(f"{cache.path} has the tokens of {done} images more")
 
 
 @torch.inference_mode()

@@ -3,7 +3,7 @@
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -18,13 +18,13 @@ from REZSL.utils.device import to_device
 from REZSL.utils.distributed import any_of_all, is_main, mean_of_all, world_size
 from REZSL.utils.errors import RunError, Stopped
 from REZSL.utils.seeding import random_states, restore_random_states
+from REZSL.utils.stopping import StopRequest, interruptible, note_saved, stop_requests
 
 from .best import read_best, save_best, score_to_beat
 from .checkpoint import restore_optimizer, restore_schedule, save_checkpoint
 from .content import check_gathered, check_position, check_progress
 from .objective import Objective, check_finite, eager_where_compiled, gradient_shares, in_all_processes
 from .run_folder import RunFolder
-from .stopping import StopRequest, stop_requests
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,9 @@ class Trainer:
         self.epoch = self.step = 0  # where the training is: epochs done, and steps done of the one under way
         self.sums: dict[str, torch.Tensor] = {}  # of the losses over those steps
         self.shares: dict[str, float] = {}
-        self.saved_at = time.monotonic()
+        self.line: dict[str, Any] = {}  # of metrics, of the epoch just done, until it is evaluated
+        self.request = StopRequest()
+        self.saved_at, self.saved_place = time.monotonic(), self._place()
         self.waited = 0.0  # seconds of the epoch under way in which there was no batch to train on
 
     def resume(self, state: dict, optimizer: bool, schedule: bool) -> int:
@@ -148,6 +150,7 @@ class Trainer:
         self.resume(state, optimizer=True, schedule=True)
         self.model.load_state_dict(state["model"])
         self.epoch, self.step, self.shares = state["epoch"], state["step"], state["shares"]
+        self.line = state.get("line", {})
         self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
         self.best_score = best_score
         self.folder.write_metrics(state["history"])
@@ -155,29 +158,36 @@ class Trainer:
     def train(self, start_epoch: int | None = None) -> Selected:
         """Trains to the end and returns the selected epoch.
 
-        SIGTERM and SIGINT end it after the step under way, once ``last.pth`` is written.
+        A request to stop (see :func:`~REZSL.utils.stopping.stop_requests`) ends it once ``last.pth`` is written: after
+        the step under way, in an evaluation between its batches, and, where one process trains, while it waits for
+        data. SIGUSR1 has ``last.pth`` written after the step under way.
 
         Args:
             start_epoch: 0-based; None: where :meth:`go_on` left the training, or the start.
 
         Raises:
-            Stopped: after such a signal.
+            Stopped: after such a request.
             RunError: the loss is not finite.
         """
         self.epoch = self.epoch if start_epoch is None else start_epoch
-        with stop_requests() as stop:
-            while self.epoch < self.epochs:
-                started = time.perf_counter()
-                line = {"epoch": self.epoch + 1, **self._train_epoch(stop)}
-                trained = time.perf_counter()
-                self._end_epoch(line)
-                self._log(line, trained - started, time.perf_counter() - trained)
-                if self.epoch < self.epochs and any(any_of_all(stop.signal_number is not None)):
-                    self._stop(stop)
+        self.saved_place = self._place()  # where it begins there is nothing new to save
+        with stop_requests() as self.request:
+            try:
+                while self.line or self.epoch < self.epochs:
+                    started = time.perf_counter()
+                    self.line = self.line or self._train_epoch()
+                    trained = time.perf_counter()
+                    line = self._end_epoch()
+                    self._log(line, trained - started, time.perf_counter() - trained)
+                    if self.epoch < self.epochs and any(any_of_all(self.request.signal_number is not None)):
+                        self._stop()
+            except Stopped:
+                self._save_last()
+                raise
         return self.selected or self._selected_again()
 
-    def _train_epoch(self, stop: StopRequest) -> dict[str, float]:
-        """Trains one epoch, or what is left of it, and returns its line of metrics.
+    def _train_epoch(self) -> dict[str, Any]:
+        """Trains one epoch, or what is left of it, and returns its line of metrics, without an evaluation.
 
         These are the last learning rate, the means of the loss and of each of its terms, and, at the first step, the
         terms' shares of the gradient norm: a term whose share is near 0 is idle.
@@ -186,21 +196,34 @@ class Trainer:
         self.criterion.train()
         total = len(self.loader)
         self.loader.batch_sampler.set_epoch(self.epoch, self.step)
-        description, hidden = f"epoch {self.epoch + 1}/{self.epochs}", None if is_main() else True
-        bar = tqdm(self.loader, desc=description, total=total, initial=self.step, leave=False, disable=hidden)
-        self.waited, ready = 0.0, time.perf_counter()
-        for inputs, labels in bar:
-            self.waited += time.perf_counter() - ready
-            lr = self._train_batch(inputs, labels)
+        self.waited = 0.0
+        for inputs, labels in self._batches(total):
+            self._train_batch(inputs, labels)
             self.step += 1
             if self.step == total or self.step % self.accumulate == 0:
-                self._after_step(stop, is_last=self.step == total)
-            ready = time.perf_counter()
+                self._after_step(is_last=self.step == total)
         means = mean_of_all(torch.stack(list(self.sums.values()))) / total
-        return {"lr": lr, **dict(zip(self.sums, means.tolist(), strict=True)), "gradient_share": self.shares}
+        line = {"epoch": self.epoch + 1, "lr": self.schedule.base_lrs[0] * self._last_factor()}
+        self.epoch, self.step, names, self.sums = self.epoch + 1, 0, list(self.sums), {}
+        return {**line, **dict(zip(names, means.tolist(), strict=True)), "gradient_share": self.shares}
 
-    def _train_batch(self, inputs: torch.Tensor, labels: torch.Tensor) -> float:
-        """Takes a batch's gradient, and a step where it is time to; returns the learning rate of that step."""
+    def _batches(self, total: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yields what is left of the epoch; a request to stop ends the waiting where the training can be saved then."""
+        description, hidden = f"epoch {self.epoch + 1}/{self.epochs}", None if is_main() else True
+        left = range(self.step, total)
+        bar = tqdm(left, desc=description, total=total, initial=self.step, leave=False, disable=hidden)
+        batches = None
+        for step in bar:
+            started = time.perf_counter()
+            between_steps = step % self.accumulate == 0 and world_size() == 1
+            with interruptible() if between_steps else nullcontext():
+                batches = batches or iter(self.loader)
+                batch = next(batches)
+            self.waited += time.perf_counter() - started
+            yield batch
+
+    def _train_batch(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
+        """Takes a batch's gradient, and a step where it is time to."""
         inputs, labels = (to_device(x, self.device) for x in (inputs, labels))
         total, begun = len(self.loader), self.step // self.accumulate * self.accumulate
         together = min(self.accumulate, total - begun)  # batches that make this step
@@ -217,10 +240,8 @@ class Trainer:
             self.scaler.scale(loss / together).backward()
         for name, value in {"loss": loss, **terms}.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
-        lr = self.optimizer.param_groups[0]["lr"]
         if is_last:
             self._step_optimizer()
-        return lr
 
     def _step_optimizer(self) -> None:
         if self.clip_norm:
@@ -230,37 +251,45 @@ class Trainer:
         self.scaler.update()
         self.schedule.step()
 
-    def _after_step(self, stop: StopRequest, is_last: bool) -> None:
+    def _last_factor(self) -> float:
+        """Of the learning rate, at the last step."""
+        return self.schedule.lr_lambdas[0](self.schedule.last_epoch - 1)
+
+    def _after_step(self, is_last: bool) -> None:
         """Looks at the losses, seldom where that makes an accelerator wait, and saves or stops where it is time to."""
-        stopping, due = any_of_all(stop.signal_number is not None, is_main() and self._is_due())
+        due = self.request.save_wanted or (is_main() and self._is_due())
+        stopping, due = any_of_all(self.request.signal_number is not None, due)
         interrupted = (stopping or due) and not is_last
         if interrupted or is_last or self.device.type == "cpu" or self.step % STEPS_BETWEEN_CHECKS == 0:
             check_finite(self.sums, self.epoch + 1, self.step)
         if interrupted and stopping:
-            self._stop(stop)
+            self._stop()
         elif interrupted:
             self._save_last()
 
-    def _stop(self, stop: StopRequest) -> None:
-        self._save_last()
-        raise Stopped(stop.signal_number or signal.SIGTERM)  # where only another process was asked
+    def _stop(self) -> None:
+        raise Stopped(self.request.signal_number or signal.SIGTERM)  # where only another process was asked
 
-    def _end_epoch(self, line: dict) -> None:
-        """Evaluates where it is time to, keeps the best, and writes what the epoch leaves."""
-        epoch = self.epoch + 1
-        is_last = epoch == self.epochs
-        if is_last or epoch % self.eval_period == 0:
+    def _end_epoch(self) -> dict[str, Any]:
+        """Saves, evaluates where it is time to, keeps the best, and returns the epoch's line of metrics.
+
+        Saved is the epoch before its evaluation, which can take long: a training that goes on begins with it.
+        """
+        is_last = self.epoch == self.epochs
+        if is_last or self.epoch % self.checkpoint_period == 0 or self._is_due() or self.request.save_wanted:
+            self._save_last()
+        line = dict(self.line)
+        if is_last or self.epoch % self.eval_period == 0:
             predictions, results = self.evaluate()
             line |= results.as_dict()
-            score = self.score(results) if self.score else float(epoch)
+            score = self.score(results) if self.score else float(self.epoch)
             if score > self.best_score and (self.score or is_last):
-                self.selected, self.best_score = Selected(epoch, predictions, results), score
-                save_best(self.folder.best, self.model, epoch, score, self.config_text)
-        self.epoch, self.step, self.sums = epoch, 0, {}
+                self.selected, self.best_score = Selected(self.epoch, predictions, results), score
+                save_best(self.folder.best, self.model, self.epoch, score, self.config_text)
+        self.line = {}
         self.folder.add_metrics(line)
         self.track(line)
-        if is_last or epoch % self.checkpoint_period == 0 or self._is_due():
-            self._save_last()
+        return line
 
     def _selected_again(self) -> Selected:
         """Evaluates the selected epoch, which lies before the training went on."""
@@ -273,12 +302,18 @@ class Trainer:
             epoch = best["epoch"]
         return Selected(epoch, *self.evaluate())
 
+    def _place(self) -> tuple[int, int, bool]:
+        """Tells apart all that can be saved of one training: the last says whether an evaluation is to come."""
+        return self.epoch, self.step, bool(self.line)
+
     def _is_due(self) -> bool:
         return 0 < self.checkpoint_minutes * 60 <= time.monotonic() - self.saved_at
 
     def _save_last(self) -> None:
+        self.request.save_wanted = False
+        place = self._place()
         sums = {name: mean_of_all(value) for name, value in self.sums.items()}
-        if not is_main():
+        if not is_main() or place == self.saved_place:
             return
         save_checkpoint(
             self.folder.last,
@@ -293,11 +328,14 @@ class Trainer:
             step=self.step,
             sums=sums,
             shares=self.shares,
+            line=self.line,
             history=self.folder.history,
             random=random_states(),
             config=self.config_text,
         )
-        self.saved_at = time.monotonic()
+        self.saved_at, self.saved_place = time.monotonic(), place
+        where = f"step {self.step} of epoch {self.epoch + 1}" if self.step else f"epoch {self.epoch}"
+        note_saved(f"{self.folder.last} is as of the end of {where}")
 
     def _log(self, line: dict, train_seconds: float, eval_seconds: float) -> None:
         terms = [f"{name} {line[name]:.4f}" for name in ("ce", "regression", "ad", "cpt") if name in line]
@@ -307,5 +345,5 @@ class Trainer:
             rows = {row: line["gzsl"][row]["H"] for row in ("val", "gamma=0", "oracle") if row in line["gzsl"]}
             harmonic = " ".join(f"{100 * h:.1f} ({row})" for row, h in rows.items())
             text += f"  T1 {100 * line['T1']:.1f}" + (f"  H {harmonic}" if rows else "")
-        seconds = train_seconds, 100 * self.waited / train_seconds, eval_seconds
+        seconds = train_seconds, 100 * self.waited / max(train_seconds, 1e-9), eval_seconds
         log.info("%s  %.2f s (%.0f %% waiting for data) + %.2f s", text, *seconds)

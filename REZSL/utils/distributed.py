@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from .errors import ConfigError
+from .errors import ConfigError, RunError
 
 
 def start(device_name: str) -> None:
@@ -83,6 +83,27 @@ def main_first() -> Iterator[None]:
         if not done:
             raise SystemExit(1)
         yield
+
+
+def insist_on_same(values: dict[str, Any]) -> None:
+    """Every process has the same ``values``, by name.
+
+    Raises:
+        RunError: in process 0, which names what differs, and where.
+        SystemExit: in the others; it has told why.
+    """
+    everyones = objects_of_all(values)
+    names = dict.fromkeys(name for own in everyones for name in own)
+    told = []
+    for name in names:
+        first, *others = (own.get(name) for own in everyones)
+        differing = {number: other for number, other in enumerate(others, 1) if other != first}
+        told += [f"{name} is {first!r} in process 0 and {other!r} in process {n}" for n, other in differing.items()]
+    if told and is_main():
+        more = f", and {len(told) - 3} differences more" if len(told) > 3 else ""
+        raise RunError(f"the processes of this run differ: {'; '.join(told[:3])}{more}: start all of them alike")
+    if told:
+        raise SystemExit(1)
 
 
 def any_of_all(*flags: bool) -> list[bool]:

@@ -4,7 +4,7 @@ import copy
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -34,8 +34,29 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         stream = sys.stdout if record.levelno < logging.WARNING else sys.stderr
-        tqdm.write(self.format(record), file=stream)
-        stream.flush()
+        try:
+            tqdm.write(self.format(record), file=stream)
+            stream.flush()
+        except (OSError, ValueError):  # nobody reads on: a closed pipe or terminal; the log file goes on
+            _silence(stream)
+
+
+class _FileHandler(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full disk ends the log, not the run."""
+        logger = logging.getLogger(ROOT)
+        logger.removeHandler(self)
+        logger.warning("the log %s ends here: %s", self.baseFilename, sys.exc_info()[1])
+
+
+def _silence(stream: TextIO) -> None:
+    """Lets what is still written to ``stream``, by whomever, come to nothing."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):  # closed, or no file
+        pass
 
 
 def setup_logging(log_file: str | os.PathLike | None = None) -> None:
@@ -54,7 +75,7 @@ def setup_logging(log_file: str | os.PathLike | None = None) -> None:
         console.setLevel(logging.ERROR)
     logger.addHandler(console)
     if log_file is not None and is_main():
-        file = logging.FileHandler(log_file, encoding="utf-8")
+        file = _FileHandler(log_file, encoding="utf-8")
         file.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger.addHandler(file)
 

@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from REZSL.evaluation import Curve, Results, Row
 from REZSL.modeling import BasicNet, ReMSELoss, ZSLCriterion, ZSLModel, build_backbone
 from REZSL.utils.errors import RunError, Stopped
 from REZSL.utils.seeding import restore_random_states
+from REZSL.utils.stopping import SIGNALS, stoppable
 
 SIGNATURES = torch.rand(4, 5, generator=torch.Generator().manual_seed(1))
 BATCHES = 3
@@ -123,7 +125,7 @@ def test_last_checkpoint_holds_everything_that_changes(tmp_path):
     trainer.train()
     content = load_checkpoint(tmp_path / "last.pth")
     parts = {"model", "criterion", "optimizer", "optimizer_type", "schedule", "scaler", "random", "config"}
-    parts |= {"epoch", "step", "sums", "shares", "history"}
+    parts |= {"epoch", "step", "sums", "shares", "line", "history"}
     assert set(content) == parts
     assert (content["epoch"], content["config"], content["schedule"]["last_epoch"]) == (2, "A: 1\n", 2 * BATCHES)
     for name, value in trainer.model.state_dict().items():
@@ -153,9 +155,9 @@ def test_evaluation_period_and_last_epoch(tmp_path, period, expected):
     assert [line["epoch"] for line in read_metrics(tmp_path) if "T1" in line] == expected
 
 
-@pytest.mark.parametrize(("period", "expected"), [(1, [0, 1, 2, 3, 4]), (2, [0, 0, 2, 2, 4]), (9, [0, 0, 0, 0, 0])])
+@pytest.mark.parametrize(("period", "expected"), [(1, [1, 2, 3, 4, 5]), (2, [0, 2, 2, 4, 5]), (9, [0, 0, 0, 0, 5])])
 def test_checkpoint_period_and_last_epoch(tmp_path, period, expected):
-    """What last.pth holds when each epoch is evaluated, which is before it is written."""
+    """What last.pth holds when each epoch is evaluated: that can take long, so it is written before."""
     found, last = [], tmp_path / "last.pth"
 
     def look(trainer, n):
@@ -257,14 +259,14 @@ def test_gradient_shares_are_those_of_each_term_alone(tmp_path):
     assert line["gradient_share"] == pytest.approx(expected, rel=1e-4)
 
 
-def stop_after(trainer, steps):
+def stop_after(trainer, steps, number=signal.SIGTERM):
     """Makes the trainer's process be asked to stop during its ``steps``-th step from now."""
     left = [steps]
 
     def count(module, inputs):
         left[0] -= 1
         if left[0] == 0:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
 
     return trainer.model.register_forward_pre_hook(count)
 
@@ -299,7 +301,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not(tmp_path, score, stops):
 
     def trainer_in(folder):
         trainer = make_trainer(tmp_path / folder, epochs=3, score=score)
-        trainer.evaluate = lambda: ("predictions", make_results((0.2, 0.5, 0.1)[trainer.epoch % 3]))
+        trainer.evaluate = lambda: ("predictions", make_results((0.2, 0.5, 0.1)[trainer.epoch - 1]))
         return trainer
 
     whole = trainer_in("whole")
@@ -328,14 +330,116 @@ def test_a_stop_after_the_last_step_changes_nothing(tmp_path):
     assert trainer.train().epoch == 2
 
 
-def test_signals_are_as_before_once_training_is_over(tmp_path):
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+@pytest.mark.parametrize("period", [1, 3])
+@pytest.mark.parametrize("score", [None, oracle_h])
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_stop_in_an_evaluation_loses_nothing(tmp_path, epoch, score, period):
+    """The epoch is saved as it was before; a training that goes on begins with its evaluation."""
+
+    def trainer_in(folder, asked=0):
+        def test_batches(trainer, n):
+            for batch in stoppable(range(5)):
+                if (trainer.epoch, batch) == (asked, 2):
+                    signal.raise_signal(signal.SIGTERM)
+                assert (trainer.epoch, batch) != (asked, 3)
+
+        return make_trainer(tmp_path / folder, (0.1,) * 9, epochs=3, score=score, checkpoint_period=period,
+                            on_evaluate=test_batches)  # fmt: skip
+
+    whole = trainer_in("whole")
+    expected = final_state(whole, whole.train())
+    parts = trainer_in("parts", asked=epoch)
+    with pytest.raises(Stopped):
+        parts.train()
+    state = newest_checkpoint(parts.folder.last)
+    assert (state["epoch"], state["step"], state["line"]["epoch"]) == (epoch, 0, epoch)
+    assert [line["epoch"] for line in state["history"]] == list(range(1, epoch))
+    assert parts.request.saved.startswith(f"{parts.folder.last} is as of the end of epoch {epoch}, saved at ")
+    parts = trainer_in("parts")
+    torch.manual_seed(17)  # whatever the new process starts with
+    parts.go_on(state)
+    assert_same(final_state(parts, parts.train()), expected)
+    assert (tmp_path / "parts/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
+class Slow(torch.utils.data.Dataset):
+    """Its ``n``-th item never comes; the process is asked to stop meanwhile."""
+
+    def __init__(self, data, n):
+        self.data, self.left = data, n
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, key):
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(60)
+        return self.data[key]
+
+
+@pytest.mark.parametrize(("item", "saved"), [(3, None), (9, (0, 1)), (8 * BATCHES + 5, (1, 0))])
+def test_a_request_ends_the_waiting_for_data(tmp_path, item, saved):
     trainer = make_trainer(tmp_path)
-    stop_after(trainer, 1)
-    with pytest.raises(Stopped) as stopped:
+    trainer.loader = DataLoader(Slow(trainer.loader.dataset, item), batch_sampler=trainer.loader.batch_sampler)
+    with pytest.raises(Stopped):
         trainer.train()
-    assert stopped.value.signal_number == signal.SIGTERM
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    if saved is None:  # nothing was done that could be saved: the next start is a first one
+        assert not trainer.folder.last.exists() and not trainer.request.saved
+    else:
+        state = load_checkpoint(trainer.folder.last)
+        assert (state["epoch"], state["step"]) == saved
+
+
+def test_an_accumulated_step_is_waited_for(tmp_path):
+    """Its gradients are in no checkpoint."""
+    trainer = make_trainer(tmp_path, epochs=1, accumulate=2)
+    seconds = []
+
+    class Asks(Slow):
+        def __getitem__(self, key):
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGTERM)
+                seconds.append(time.perf_counter())
+            return self.data[key]
+
+    trainer.loader = DataLoader(Asks(trainer.loader.dataset, 9), batch_sampler=trainer.loader.batch_sampler)
+    with pytest.raises(Stopped):
+        trainer.train()
+    assert seconds and load_checkpoint(trainer.folder.last)["step"] == 2
+
+
+def test_sigusr1_saves_and_goes_on(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path, checkpoint_period=9)
+    places, save = [], trainer._save_last
+    monkeypatch.setattr(trainer, "_save_last", lambda: (places.append((trainer.epoch, trainer.step)), save()))
+    steps = []
+
+    def ask(module, inputs):
+        steps.append(0)
+        if len(steps) in (1, BATCHES + 2):
+            signal.raise_signal(signal.SIGUSR1)
+
+    trainer.model.register_forward_pre_hook(ask)
+    assert trainer.train().epoch == 2
+    assert places == [(0, 1), (1, 2), (2, 0)]
+    assert [line["epoch"] for line in read_metrics(tmp_path)] == [1, 2]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signals_are_as_before_once_training_is_over(tmp_path, number):
+    before = [signal.getsignal(each) for each in SIGNALS]
+    trainer = make_trainer(tmp_path)
+    stop_after(trainer, 1, number)
+    if number == signal.SIGUSR1:
+        trainer.train()
+    else:
+        with pytest.raises(Stopped) as stopped:
+            trainer.train()
+        assert stopped.value.signal_number == number
+    assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
 def test_checkpoints_by_the_clock_and_older_ones(tmp_path, monkeypatch):

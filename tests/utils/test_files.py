@@ -1,9 +1,51 @@
 import os
+import resource
 import stat
 
+import numpy as np
 import pytest
+import torch
 
+from REZSL.utils.errors import RunError
 from REZSL.utils.files import absence, atomic_path, write_text
+
+
+@pytest.fixture
+def no_room():
+    """No file can grow beyond 100 kB: as a full disk, with other words."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def save_bytes(path):
+    path.write_bytes(bytes(10**6))
+
+
+def save_rows(path):
+    with open(path, "wb") as file:
+        np.savez(file, rows=np.zeros(10**6))
+
+
+def save_tensor(path):
+    torch.save({"weight": torch.zeros(10**6)}, path)  # torch tells of "unexpected pos" alone
+
+
+@pytest.mark.usefixtures("no_room")
+@pytest.mark.parametrize("write", [save_bytes, save_rows, save_tensor])
+def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path, write):
+    file = tmp_path / "a.pth"
+    file.write_text("old")
+    with pytest.raises(RunError, match=r"^cannot write .*/a\.pth: File too large$"), atomic_path(file) as temporary:
+        write(temporary)
+    assert os.listdir(tmp_path) == ["a.pth"] and file.read_text() == "old"
+
+
+def test_errors_of_the_code_stay_what_they_are(tmp_path):
+    with pytest.raises(RuntimeError, match=r"^size mismatch$"), atomic_path(tmp_path / "a.pth"):
+        raise RuntimeError("size mismatch")
+    assert os.listdir(tmp_path) == []
 
 
 def test_content_replaces_the_old_one(tmp_path):
@@ -56,7 +98,7 @@ def test_permissions_are_those_of_any_new_file(tmp_path, umask, mode):
 
 def test_a_folder_in_the_place_is_left_alone(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
-    with pytest.raises(OSError, match="a"):
+    with pytest.raises(RunError, match=r"cannot write .*/a: Is a directory"):
         write_text(tmp_path / "a", "x")
     assert os.listdir(tmp_path) == ["a"] and os.listdir(tmp_path / "a") == ["b"]
 

@@ -1,6 +1,8 @@
 import io
 import logging
+import os
 import re
+import resource
 import sys
 from pathlib import Path
 
@@ -105,3 +107,32 @@ def test_a_narrow_console_is_written_to_all_the_same(tmp_path, monkeypatch, enco
         stream.flush()
         assert shown in stream.buffer.getvalue().decode(encoding), name
     assert "± 中 \N{GRINNING FACE}" in (tmp_path / "log.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_reader_who_leaves_ends_nothing(tmp_path, monkeypatch, name):
+    """As ``| head -1``: the log goes on, and what Python has buffered comes to nothing too."""
+    reading, writing = os.pipe()
+    with open(writing, "w") as stream:
+        monkeypatch.setattr(sys, name, stream)
+        setup_logging(tmp_path / "log.txt")
+        os.close(reading)
+        for n in range(3):
+            (log.info if name == "stdout" else log.warning)("line %d", n)
+        close_logging()
+    assert len((tmp_path / "log.txt").read_text().splitlines()) == 3
+
+
+def test_a_full_disk_ends_the_log_and_nothing_else(tmp_path, capsys):
+    setup_logging(tmp_path / "log.txt")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))
+    try:
+        for n in range(9):
+            log.info("line %d", n)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        close_logging()
+    output, errors = capsys.readouterr()
+    assert output.splitlines() == [f"line {n}" for n in range(9)]
+    assert errors == f"the log {tmp_path}/log.txt ends here: [Errno 27] File too large\n"
