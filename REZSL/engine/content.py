@@ -136,6 +136,8 @@ def check_progress(state: dict[str, Any], model: nn.Module, steps: int) -> None:
     for name in part_of(state, "shares"):
         part_of(state["shares"], name, float)
     line = part_of({"line": {}, **state}, "line")  # of an epoch that is not evaluated yet; older checkpoints have none
+    for name in {"lr", "loss", *line} - {"epoch", "gradient_share"} if line else ():
+        part_of(line, name, float)
     lines = [*part_of(state, "history", list), *([line] if line else [])]
     epochs = [count_of(each, "epoch") if isinstance(each, dict) else -1 for each in lines]
     if epochs != sorted({*epochs} - {-1}) or (line and epochs[-1] != state["epoch"]):

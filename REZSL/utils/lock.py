@@ -159,8 +159,12 @@ def _create(path: Path, text: str) -> bool:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except FileExistsError:
         return False
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:  # no lock of nobody's stays on a full disk
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

@@ -142,13 +142,17 @@ def changes(part):
     return others
 
 
-@pytest.mark.parametrize("digest", [True, False], ids=["digest", "of before"])
-def test_a_changed_checkpoint_is_refused_whole_or_gives_the_run(stopped, tmp_path, digest):
+@pytest.mark.parametrize(
+    ("digest", "evaluated"), [(True, True), (False, True), (False, False)], ids=["digest", "of before", "not evaluated"]
+)
+def test_a_changed_checkpoint_is_refused_whole_or_gives_the_run(stopped, tmp_path, digest, evaluated):
     """Each part is left out or becomes something else: one error and nothing taken, or the run as it was to be.
 
     A checkpoint without a digest may say something else that is possible: then the run goes on with that.
     """
     build, path = stopped
+    if not evaluated:
+        build(tmp_path).train()  # whose last checkpoint was written before the evaluation of its last epoch
     content, best, draw = load_checkpoint(path), (tmp_path / "best.pth").read_bytes(), random.Random(0)
     said = torch.load(path, weights_only=True)["digest"]
     whole = build()

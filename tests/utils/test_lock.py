@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -203,3 +204,15 @@ def test_a_process_that_was_killed_while_it_looked(tmp_path, monkeypatch):
     (tmp_path / ".lock-guard").touch()
     with pytest.raises(LockHeld, match=f"of a process that was killed: delete {tmp_path}/.lock-guard"):
         FolderLock(tmp_path).acquire()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_disk_leaves_no_lock_of_nobodys(tmp_path, monkeypatch):
+    def full(handle, *arguments, **options):
+        os.close(handle)
+        return Path("/dev/full").open("w")
+
+    monkeypatch.setattr(lock_module, "open", full, raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        FolderLock(tmp_path).acquire()
+    assert names(tmp_path) == []
