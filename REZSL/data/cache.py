@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from REZSL.utils.errors import DataError
+from REZSL.utils.errors import DataError, RunError
 from REZSL.utils.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class ArrayCache:
 
     Raises:
         DataError: there is too little shared memory for the buffer.
-        OSError: the file cannot be written.
+        RunError: the file cannot be written.
     """
 
     def __init__(
@@ -152,9 +152,10 @@ def open_cache(
     try:
         _make_room(folder, path, needed, limit)
         return ArrayCache(shapes, dtype, limit, path)
-    except OSError as error:
+    except (OSError, RunError) as error:
+        problem = f"cannot write {path}: {error.strerror}" if isinstance(error, OSError) else error
         raise DataError(
-            f"cannot write {path}: {error.strerror} (a cache of {size_text(needed)}): "
+            f"{problem} (a cache of {size_text(needed)}): "
             f"lower DATALOADER.CACHE_GB, or choose another DATALOADER.CACHE_DIR"
         ) from None
 

@@ -55,4 +55,4 @@ def tell(findings: Sequence[Finding]) -> None:
         raise DataError(errors[0] + more)
     for finding in findings:
         if finding.level != "ok":
-            log.log(logging.WARNING if finding.level == "warning" else logging.INFO, finding.message)
+            log.log(logging.WARNING if finding.level == "warning" else logging.INFO, "%s", finding.message)

@@ -310,7 +310,7 @@ class Trainer:
         return 0 < self.checkpoint_minutes * 60 <= time.monotonic() - self.saved_at
 
     def _save_last(self) -> None:
-        self.request.save_wanted = False
+        asked, self.request.save_wanted = self.request.save_wanted, False
         place = self._place()
         sums = {name: mean_of_all(value) for name, value in self.sums.items()}
         if not is_main() or place == self.saved_place:
@@ -336,6 +336,8 @@ class Trainer:
         self.saved_at, self.saved_place = time.monotonic(), place
         where = f"step {self.step} of epoch {self.epoch + 1}" if self.step else f"epoch {self.epoch}"
         note_saved(f"{self.folder.last} is as of the end of {where}")
+        if asked:
+            log.info("%s, as asked", self.request.saved)
 
     def _log(self, line: dict, train_seconds: float, eval_seconds: float) -> None:
         terms = [f"{name} {line[name]:.4f}" for name in ("ce", "regression", "ad", "cpt") if name in line]

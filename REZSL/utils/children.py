@@ -20,9 +20,9 @@ def end_children(but: Collection[BaseProcess] = (), patience: float = 0.0) -> No
     children = [child for child in multiprocessing.active_children() if child.daemon and child not in but]
     if not children:
         return
-    in_main_thread = threading.current_thread() is threading.main_thread()
+    handled = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
     # torch raises, wherever the process is just then, when a loading process ends unexpectedly; this is expected
-    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if in_main_thread else None
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if handled else None
     deadline = time.monotonic() + patience
     for child in children:
         child.terminate() if patience else child.kill()

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 import torch
@@ -35,7 +36,7 @@ def run_command(action: Callable[[], object], goes_on: str = "") -> int:
 
     Returns:
         The exit status: 0, 1 (an error that is no mistake in the code, told in one line), or 128 and the number of the
-        signal that stopped it, 130 for Ctrl-C. Any other exception passes through.
+        signal that stopped it, 130 for Ctrl-C. Any other exception passes through, or, of several processes, is 1 too.
     """
     others = multiprocessing.active_children()
     setup_logging()
@@ -48,8 +49,11 @@ def run_command(action: Callable[[], object], goes_on: str = "") -> int:
             log.error("stopped%s", _what_is_left(request, goes_on))
             return 128 + getattr(stop, "signal_number", signal.SIGINT)
         except Exception as error:
-            if not (lines := _told(error)):
+            lines = _told(error)
+            if not lines and world_size() == 1:
                 raise
+            if not lines:
+                traceback.print_exc()  # and leave: Python's own end could wait for the other processes
             for line in lines:
                 log.error("error: %s", line)
             return 1

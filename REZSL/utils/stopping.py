@@ -20,9 +20,9 @@ from .errors import Stopped
 
 Item = TypeVar("Item")
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-SAVE_SIGNAL = signal.SIGUSR1
-SIGNALS = (*STOP_SIGNALS, SAVE_SIGNAL)
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
+SAVE_SIGNAL = getattr(signal, "SIGUSR1", None)  # not on Windows
+SIGNALS = tuple(filter(None, (*STOP_SIGNALS, SAVE_SIGNAL)))
 ONE_REQUEST = 1.0  # seconds in which a further signal is the same request: batch systems and torchrun both send it
 
 

@@ -3,10 +3,9 @@
 import io
 import re
 import struct
-import subprocess
-import sys
 import tracemalloc
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -135,44 +134,27 @@ def mutated(content, rng):
     return bytes(content)
 
 
-def test_no_changed_file_ends_the_process_or_takes_memory(tmp_path):
-    """One in thirty of such files ends in a segmentation fault in SciPy's reader."""
+@pytest.mark.parametrize("tried", [400, pytest.param(6_000, marks=pytest.mark.slow)])
+def test_no_changed_file_ends_the_process_or_takes_memory(tmp_path, tried):
+    """One in thirty of such files ended in a segmentation fault in SciPy's reader (1.17)."""
     rng, files, path = np.random.default_rng(0), sources(), tmp_path / "x.mat"
     refused = 0
     tracemalloc.start()
-    for number in range(400):
+    for number in range(tried):
         content, keys = files[number % len(files)]
         path.write_bytes(mutated(content, rng))
         try:
             file = MatFile(path, keys)
-            for key in file.content:
-                file.strings(key)
         except DataError as error:
             refused += str(path) in str(error) and "\n" not in str(error)
+            continue
+        for key in file.content:
+            for read in (file.strings, file.integers):
+                with suppress(DataError):
+                    read(key)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert refused > 100 and peak < 20e6
-
-
-@pytest.mark.slow
-def test_files_that_kill_scipy_are_refused_or_read(tmp_path):
-    """Found by search, in children; here they are read in this process."""
-    rng, files = np.random.default_rng(1), sources()
-    code = "import sys, scipy.io\nfor path in sys.argv[1:]:\n print(path, flush=True)\n try: scipy.io.loadmat(path)\n"
-    code += " except Exception: pass\n"
-    killers = 0
-    for _ in range(4):
-        paths = [tmp_path / f"{n}.mat" for n in range(60)]
-        for n, path in enumerate(paths):
-            path.write_bytes(mutated(files[n % 2 * 2][0], rng))
-        ended = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=300)
-        killers += ended.returncode < 0
-        for path in paths:
-            try:
-                MatFile(path, ("labels", "att", "image_files", "allclasses_names"))
-            except DataError as error:
-                assert "\n" not in str(error)
-    assert killers
+    assert refused > tried / 4 and peak < 20e6
 
 
 @pytest.mark.parametrize("declared", [8_000_000, 3_000_000_000, 100])

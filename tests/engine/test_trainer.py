@@ -411,7 +411,9 @@ def test_an_accumulated_step_is_waited_for(tmp_path):
     assert seconds and load_checkpoint(trainer.folder.last)["step"] == 2
 
 
-def test_sigusr1_saves_and_goes_on(tmp_path, monkeypatch):
+def test_sigusr1_saves_and_goes_on(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("REZSL"), "propagate", True)
+    caplog.set_level(logging.INFO, "REZSL")
     trainer = make_trainer(tmp_path, checkpoint_period=9)
     places, save = [], trainer._save_last
     monkeypatch.setattr(trainer, "_save_last", lambda: (places.append((trainer.epoch, trainer.step)), save()))
@@ -425,6 +427,10 @@ def test_sigusr1_saves_and_goes_on(tmp_path, monkeypatch):
     trainer.model.register_forward_pre_hook(ask)
     assert trainer.train().epoch == 2
     assert places == [(0, 1), (1, 2), (2, 0)]
+    asked = [message for message in caplog.messages if message.endswith(", as asked")]
+    assert [message.partition(" is as of the end of ")[2][:17] for message in asked] == [
+        f"step {n} of epoch {n}" for n in (1, 2)
+    ]
     assert [line["epoch"] for line in read_metrics(tmp_path)] == [1, 2]
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from stand_ins import write_run
 
-from REZSL.report import read_runs
+from REZSL.report import read_choice, read_runs
 from REZSL.report.runs import config_rows, quantities, run_names
 from REZSL.utils.errors import DataError
 
@@ -114,3 +114,22 @@ def test_intervals_are_read_by_name(tmp_path):
     (run,) = read_runs([tmp_path])
     assert run.intervals == {name: tuple(ends) for name, ends in results["intervals"].items()}
     assert json.loads((tmp_path / "results.json").read_text()) == results
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"epoch": 0}, "epoch is 0, expected a whole number in 1..1e+07"),
+        ({"gamma": float("inf")}, "gamma is inf, expected a number"),
+        ({"H": "high"}, "H is 'high', expected a number in 0..1"),
+        (None, "epoch is missing"),
+    ],
+)
+def test_a_choice_is_what_a_validation_writes(tmp_path, changed, message):
+    choice = {"epoch": 3, "gamma": 0.5, "AUSUC": 0.25, "H": 0.5}
+    path = tmp_path / "choice.json"
+    path.write_text(json.dumps(choice))
+    assert read_choice(path) == choice
+    path.write_text(json.dumps({} if changed is None else choice | changed))
+    with pytest.raises(DataError, match=re.escape(f"choice.json holds no choice of a validation: {message}")):
+        read_choice(path)

@@ -396,6 +396,7 @@ def without(tiny, content, key):
     tiny.write()
 
 
+DIVERGING = "SOLVER.BASE_LR 1000 SOLVER.WEIGHT_DECAY 1000"  # weights grow a millionfold a step
 ERRORS = {  # overrides, what else is wrong, what the line names
     "unknown key": ("SOLVER.LR 1", None, "SOLVER.LR"),
     "value": ("SOLVER.BASE_LR fast", None, "SOLVER.BASE_LR is 'fast'"),
@@ -423,8 +424,12 @@ ERRORS = {  # overrides, what else is wrong, what the line names
     ),
     "groups": ("MODEL.META_ARCHITECTURE GEMNet MODEL.LOSS.LAMBDA2 1", None, "DATASETS.ATTRIBUTE_GROUPS"),
     "test transform": ("TEST.DATA_AUG resize", None, "TEST.DATA_AUG"),
-    "diverging": ("SOLVER.BASE_LR 1000 SOLVER.WEIGHT_DECAY 100 DATALOADER.N_BATCH 9", None, "not finite"),
-    "diverging in the last step": ("SOLVER.BASE_LR 1000 SOLVER.WEIGHT_DECAY 100 DATALOADER.N_BATCH 8", None, "finite"),
+    "diverging": (f"{DIVERGING} DATALOADER.N_BATCH 20", None, "the loss is not finite by step"),
+    "diverging in the last step": (
+        f"{DIVERGING} DATALOADER.N_BATCH 7",
+        None,
+        "predicted attributes of 22 of 22 images",
+    ),
 }
 
 

@@ -116,6 +116,12 @@ def test_what_the_machine_lacks_is_no_mistake_in_the_code(capsys, error, told):
     assert said.startswith(f"error: {told}") and said.count("\n") == 1
 
 
+def test_a_mistake_in_one_of_several_processes_is_told_and_left(capsys, monkeypatch):
+    monkeypatch.setattr(command, "world_size", lambda: 2)
+    assert run_command(lambda: 1 / 0) == 1
+    assert capsys.readouterr().err.endswith("ZeroDivisionError: division by zero\n")
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_process_that_is_left_alone_says_so(capsys, monkeypatch, processes):
     monkeypatch.setattr(command, "world_size", lambda: processes)

@@ -30,7 +30,7 @@ def benchmark_eval(repeats: int) -> dict:
         ratio = [grid / each for each in seconds]
         print(
             f"{name:<5} {num_images}x{len(seen)}: {spread(seconds, 1e3)} ms, grid of {steps} steps {grid:.1f} s, "
-            f"{spread(ratio)} times faster; best H {exact:.4f}, of the grid {best:.4f}"
+            f"{spread(ratio)} times faster; oracle H {exact:.4f}, of the grid {best:.4f}"
         )
         figures[name] = {"ours_s": seconds, "grid_s": grid, "grid_steps": steps, "ratio": ratio}
     return figures
