@@ -23,6 +23,7 @@ from .files import write_text
 
 BEAT = 20.0  # seconds between signs of life
 SILENCE = 180.0  # seconds without one, of which a network file system may hide 60
+WRITING = 1.0  # seconds that a new owner may take to write his name into his file
 PATIENCE = 10.0  # seconds to wait for another process that is looking at the same lock
 
 
@@ -89,6 +90,9 @@ class FolderLock:
                 except FileNotFoundError:  # released just now
                     continue
                 owner = self._owner()
+                if owner is None and age < WRITING:
+                    time.sleep(0.01)
+                    continue
                 self._refuse_the_living(owner, age)
                 write_text(self.path, text)
                 dead = str(owner or "a process that left no name")

@@ -154,7 +154,8 @@ DAMAGED = ["", "{", "[]", "null", '{"host": 1}', "NUMBER", "HOST", "[" * 100_000
 
 
 @pytest.mark.parametrize("text", DAMAGED, ids=lambda text: text[:9])
-def test_a_lock_that_names_nobody_counts_by_its_age(tmp_path, text):
+def test_a_lock_that_names_nobody_counts_by_its_age(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(lock_module, "WRITING", 0.1)
     path = write_lock(tmp_path, **({"NUMBER": {"process": "../1"}, "HOST": {"host": "\x1b[2J"}}.get(text, {})))
     if text not in ("NUMBER", "HOST"):
         path.write_text(text)
@@ -164,6 +165,17 @@ def test_a_lock_that_names_nobody_counts_by_its_age(tmp_path, text):
     lock = FolderLock(tmp_path)
     assert lock.acquire() == "a process that left no name"
     lock.release()
+
+
+def test_a_lock_that_is_being_written_is_waited_for(tmp_path, monkeypatch):
+    """Between its making and its writing it names nobody."""
+    monkeypatch.setattr(lock_module, "WRITING", 60.0)
+    path = write_lock(tmp_path)
+    text = path.read_text()
+    path.write_text("")
+    threading.Timer(0.2, path.write_text, [text]).start()
+    with pytest.raises(LockHeld, match=rf"is in use by process {os.getpid()} "):
+        FolderLock(tmp_path).acquire()
 
 
 def test_signs_of_life(tmp_path, monkeypatch):
