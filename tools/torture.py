@@ -80,15 +80,18 @@ def an_image_that_never_comes(place: Place) -> None:
     )
 
 
+def failing(what: str) -> str:
+    """Code that goes before a command: its first step ends so."""
+    return f"from REZSL.engine import Trainer\ndef fails(*_, **__):\n  {what}\nTrainer._after_step = fails"
+
+
 def out_of_memory_with_loading_processes(place: Place) -> None:
-    before = "import torch, train\ndef fails(*_, **__): raise torch.OutOfMemoryError('CUDA out of memory.')\n"
-    before += "train.Trainer._after_step = fails"
+    before = failing("import torch; raise torch.OutOfMemoryError('CUDA out of memory.')")
     place.start(before=before).ends(1, "error: CUDA out of memory.: lower")
 
 
 def a_mistake_in_the_code_with_loading_processes(place: Place) -> None:
-    before = "import train\ndef fails(*_, **__): raise ZeroDivisionError\ntrain.Trainer._after_step = fails"
-    place.start(before=before).ends(1, "ZeroDivisionError")
+    place.start(before=failing("raise ZeroDivisionError")).ends(1, "ZeroDivisionError")
 
 
 # signals
@@ -146,9 +149,9 @@ def two_interrupts_while_images_are_checked(place: Place) -> None:
 
 
 def two_interrupts_in_a_step(place: Place) -> None:
-    before = "import time, train\noriginal = train.Trainer._train_batch\n"
+    before = "import time; from REZSL.engine import Trainer\noriginal = Trainer._train_batch\n"
     before += "def slow(*a):\n  original(*a)\n  print('in a step', flush=True)\n  time.sleep(600)\n"
-    run = place.start(before=before + "train.Trainer._train_batch = slow").waits_for("in a step")
+    run = place.start(before=before + "Trainer._train_batch = slow").waits_for("in a step")
     for _ in range(2):
         run.send(signal.SIGINT)
         time.sleep(2)
@@ -222,8 +225,7 @@ def a_process_of_several_is_killed(place: Place) -> None:
 
 
 def a_process_of_several_fails(place: Place) -> None:
-    before = "import os, train\ndef fails(*_, **__):\n  if os.environ['RANK'] == '1': raise ZeroDivisionError\n"
-    before += "train.Trainer._after_step = fails"
+    before = failing("if os.environ['RANK'] == '1': raise ZeroDivisionError")
     run = place.start("DATALOADER.N_BATCH", "1000", *FEATURES, processes=2, before=before)
     run.ends(1, "ZeroDivisionError")
 

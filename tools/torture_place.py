@@ -70,9 +70,9 @@ class Place:
         """Code that goes before a command: whoever opens ``image`` waits for ever."""
         return (
             "import time; from PIL import Image; original = Image.open\n"
-            "def hangs(path, *more):\n"
+            "def hangs(path, *more, **options):\n"
             f"  if str(path) == {str(image)!r}: time.sleep(3600)\n"
-            "  return original(path, *more)\n"
+            "  return original(path, *more, **options)\n"
             "Image.open = hangs"
         )
 
