@@ -14,7 +14,10 @@ from REZSL.utils.yaml_file import flat
 
 from .defaults import AT_MOST, CHOICES, NON_NEGATIVE, POSITIVE, RETIRED
 
-RUN_FILES = ("config.yaml", "metrics.jsonl", "last.pth", "predictions.npz", "results.json", "figures", "eval", "val")
+RUN_FILES = re.compile(
+    r"config\.yaml|metrics\.jsonl|last(-\d+)?\.pth|predictions\.npz|results\.json|choice\.json|tracker\.txt|\.lock|"
+    r"figures|tensorboard|eval|val"
+)
 MAX_BATCH = 1_000_000  # images
 MAX_BATCH_GB = 100.0  # 10^9 bytes of a batch's pixels
 
@@ -145,7 +148,7 @@ def _check_run(cfg: CfgNode, fail: Callable[..., None]) -> None:
     for key in ("LOG_FILE_NAME", "MODEL_FILE_NAME"):
         if Path(cfg[key]).name != cfg[key] or cfg[key] == "..":
             fail(key, "expected a file name without folders: it lies in OUTPUT_DIR")
-        if cfg[key] in RUN_FILES:
+        if RUN_FILES.fullmatch(cfg[key]):
             fail(key, "but that file of the run folder is another: choose another name")
     if cfg.LOG_FILE_NAME and cfg.LOG_FILE_NAME in (cfg.MODEL_FILE_NAME or "best.pth",):
         fail("LOG_FILE_NAME", "but that is the checkpoint's name: choose another")

@@ -170,6 +170,8 @@ def test_value_takes_the_type_of_its_default(load_one, key, text, value):
         ("LOG_FILE_NAME", "logs/a.txt", "'logs/a.txt', expected a file name without folders"),
         ("MODEL_FILE_NAME", "/a.pth", "'/a.pth', expected a file name without folders"),
         ("MODEL_FILE_NAME", "..", "'..', expected a file name without folders"),
+        ("MODEL_FILE_NAME", "last-12.pth", "'last-12.pth', but that file of the run folder is another"),
+        ("LOG_FILE_NAME", ".lock", "'.lock', but that file of the run folder is another"),
     ],
 )
 def test_bad_value_is_told_with_source_key_and_what_is_allowed(load_one, key, text, said):
