@@ -3,15 +3,19 @@
 import re
 
 import torture
-from torture_place import NotHere, Place
+from tortures import loading
+from tortures.place import NotHere, Place
+
+CASE = ["place", "return"]  # arguments of one
 
 
 def test_every_case_has_a_name_of_its_own():
     names = [case.__name__ for case in torture.CASES]
-    assert len(set(names)) == len(names) > 25
+    assert len(set(names)) == len(names) > 40
     assert all(re.fullmatch(r"[a-zA-Z0-9_]+", name) for name in names)
-    defined = {name for name, value in vars(torture).items() if getattr(value, "__annotations__", {}).get("place")}
-    assert {name for name in defined if name != "attempt"} <= set(names), "a case is not in the list"
+    for module in torture.MODULES:
+        defined = {n for n, value in vars(module).items() if list(getattr(value, "__annotations__", ())) == CASE}
+        assert {name for name in defined if name[0] != "_"} <= set(names), "a case is not in the list"
 
 
 def fails(place):
@@ -33,4 +37,4 @@ def test_the_outcome_is_told(monkeypatch, capsys):
 
 
 def test_a_case(tmp_path):
-    assert torture.attempt(torture.a_damaged_image, Place(tmp_path)) is None
+    assert torture.attempt(loading.a_damaged_image, Place(tmp_path)) is None

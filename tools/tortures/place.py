@@ -1,4 +1,4 @@
-"""Where a case of ``torture.py`` happens: a folder with small data, and command lines started in it."""
+"""Where a case of ``tools/torture.py`` happens: a folder with small data, and command lines started in it."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.append(str(REPOSITORY / "tests"))
 
 from stand_ins import TinyData  # noqa: E402
@@ -31,6 +31,8 @@ EXPERIMENT = {
     "TEST": {"IMS_PER_BATCH": 8},
 }
 FEATURES = ["DATASETS.INPUT", "features", "MODEL.BACKBONE.TYPE", "features"]
+FROZEN = "MODEL.BACKBONE.FINETUNE False SOLVER.DATA_AUG resize_crop"
+STOPPED = "the same command with --resume goes on"
 SCRIPT = """
 import os, sys
 sys.path[:0] = {paths!r}
@@ -40,6 +42,11 @@ if __name__ == "__main__":
     from REZSL.utils.command import leave
     leave(train.main(sys.argv[1:] + ({second!r} if os.environ.get("RANK") == "1" else [])))
 """
+
+
+def failing(what: str) -> str:
+    """Code that goes before a command: its first step ends so."""
+    return f"from REZSL.engine import Trainer\ndef fails(*_, **__):\n  {what}\nTrainer._after_step = fails"
 
 
 class NotHere(Exception):
