@@ -14,6 +14,7 @@ FILES = sorted((REPOSITORY / "config").rglob("*.yaml"))
 OTHER_NUMBERS_ONLY = "2023"  # of the same models: these need no training step of their own
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", [f for f in FILES if f.parent.name != OTHER_NUMBERS_ONLY], ids=lambda file: file.stem)
 def test_experiment_trains_one_step(file, tmp_path, monkeypatch):
     name = load_config(file).DATASETS.NAME

@@ -67,6 +67,7 @@ def test_readme_paths_exist(path):
     assert (REPOSITORY / path).exists()
 
 
+@pytest.mark.long
 def test_readme_tool_commands_run(workplace, monkeypatch):
     """In the README's order, since a later command uses an earlier one's run."""
     monkeypatch.setattr(train, "draw_run", lambda *arguments: None)  # for the study, whose runs are many
@@ -96,6 +97,7 @@ def test_readme_tool_commands_run(workplace, monkeypatch):
             "summarize": [],
             "check_data": ["DATASETS.WAYS", "2"],
             "report": [],
+            "torture": ["--only", "a_damaged_image"],
         }[name]
         assert load_tool(name).main([*given, *extra]) == 0, command
         ran.append(name)

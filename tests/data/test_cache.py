@@ -27,6 +27,8 @@ from REZSL.data.image_file import ImageReader
 from REZSL.data.images import load_image, loaded_shape, open_image_cache
 from REZSL.utils.errors import DataError
 
+pytestmark = pytest.mark.long
+
 DTYPES = [torch.uint8, torch.bfloat16, torch.float32]
 
 

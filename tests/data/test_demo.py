@@ -11,6 +11,8 @@ from REZSL.data.demo import write_demo
 from REZSL.data.images import check_images
 from REZSL.utils.errors import DataError, REZSLError
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def small(monkeypatch):

@@ -645,6 +645,7 @@ def test_unless_worse(level, sound):
 ZERO_WORD = ("word vectors", "warning", "1 rows are zero")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "expected"), [("CUB", []), ("CUB50", []), ("AWA2", []), ("SUN", [ZERO_WORD])])
 def test_real_files_are_sound(shared_data, name, expected):
     """But for one attribute of SUN without a word vector, and for images and features, which are not all at hand."""
@@ -679,18 +680,21 @@ def copied(shared_data, tmp_path):
     return copy
 
 
+@pytest.mark.long
 def test_real_split_with_test_seen_images_in_train(copied):
     findings = copied("train_loc", TEST_SEEN, 3000)
     pattern = "of the 19187 images of train_loc, 3000 are in test_seen_loc: REZSL leaves them out"
     assert_found(findings, ("splits", "warning", pattern))
 
 
+@pytest.mark.long
 def test_real_split_with_unseen_images_in_val(copied):
     assert_found(
         copied("val_loc", TEST_UNSEEN, 7), ("splits", "error", "of the 7347 .* of val_loc, 7 are in test_unseen")
     )
 
 
+@pytest.mark.long
 def test_real_split_with_unseen_images_in_trainval(copied):
     assert_found(
         copied("trainval_loc", TEST_UNSEEN, 7),

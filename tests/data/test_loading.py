@@ -18,6 +18,8 @@ from REZSL.utils.command import run_command
 from REZSL.utils.errors import DataError, RunError
 from REZSL.utils.stopping import SIGNALS
 
+pytestmark = pytest.mark.long
+
 
 class Rows(Dataset):
     """Fetched a batch at a time; what is wrong with the third batch is ``fault``'s to say."""

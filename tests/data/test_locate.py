@@ -130,6 +130,7 @@ def test_two_images_are_never_one_file(tmp_path):
     assert found == [tmp_path / "a/1.jpg", None, None, None, both, both, None]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("recorded", ["a" * 300 + "/1.jpg", "a/" + "b" * 300, "a\0/1\0.jpg", "/".join("a" * 3000)])
 def test_impossible_names_are_missing(tmp_path, recorded):
     touch(tmp_path, "2.jpg")

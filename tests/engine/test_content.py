@@ -19,6 +19,8 @@ from REZSL.modeling import BasicNet, ReMSELoss, ZSLCriterion, ZSLModel, build_ba
 from REZSL.utils.errors import DataError, REZSLError, RunError, Stopped
 from REZSL.utils.seeding import check_random_states, random_states
 
+pytestmark = pytest.mark.long
+
 BATCHES, EPOCHS = 3, 2
 
 

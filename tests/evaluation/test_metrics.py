@@ -411,6 +411,7 @@ def test_all_other_figures_equal_plain_loops(case, gamma, k):
     assert result.best.H == pytest.approx(result.curve.harmonic.max(), abs=1e-12)
 
 
+@pytest.mark.long
 @few
 @given(st.integers(0, 2**32 - 1))
 def test_the_curve_equals_a_fine_grid_up_to_the_grids_error(seed):

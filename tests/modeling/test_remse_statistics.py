@@ -9,6 +9,8 @@ from torch import multiprocessing
 
 from REZSL.modeling import ReMSELoss, ReZSL, weighted_RegressLoss
 
+pytestmark = pytest.mark.long
+
 BATCHES, B, K, C = 5, 8, 4, 5
 
 

@@ -143,6 +143,7 @@ def test_files_that_are_no_attribute_names(tmp_path, content, message):
         read_attribute_names(tmp_path / "names.txt", 2)
 
 
+@pytest.mark.long
 def test_figures_are_files_that_open(tmp_path, tables):
     draw_analysis(tmp_path / "figures", tables, tables[:1], NAMES, ("ReMSE", "$MSE$"))
     names = {"heat_maps", "error_signature", "attributes_seen", "attributes_unseen"}
@@ -217,6 +218,7 @@ def overlapping(axes, axis, labels):
     return sum(min(a[1], b[1]) - max(a[0], b[0]) > 1 for a, b in pairwise(edges))
 
 
+@pytest.mark.long
 def test_names_do_not_overlap_at_312_attributes_and_200_classes():
     table = error_table(make(num_seen=150, num_unseen=50, num_attributes=312, n=400))
     names = [f"has_upper_tail_color::multi-colored_{k}" for k in range(312)]

@@ -22,6 +22,8 @@ from REZSL.evaluation import Predictions
 from REZSL.report import page, read_results, read_runs, seeds_table
 from REZSL.utils.errors import DataError
 
+pytestmark = pytest.mark.long
+
 DELETED = object()
 VALUES = [DELETED, None, True, "text", "x\n\x1b[2J\ud800" * 99, [], {}, [[1, 2]], {"a": {"b": []}}, -5, 0, 7]
 VALUES += [0.5, 10**400, -1e300, float("nan"), float("inf")]

@@ -21,6 +21,8 @@ from REZSL.report import page as page_module
 from REZSL.report.page_figures import as_svg, draw_curves, draw_histories, styles
 from REZSL.utils.errors import DataError
 
+pytestmark = pytest.mark.long
+
 FIGURE = re.compile(r'<data value="([^"]*)" data-figure="([^"]*)">([^<]*)</data>(?:\s*<small>\[(\S+) (\S+)\]</small>)?')
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from REZSL.evaluation import Predictions, error_table, summarise
 
+pytestmark = pytest.mark.long
+
 SOURCE = Path(__file__).parents[2] / "tools" / "analyze.py"
 TABLES = {f"{name}.{suffix}" for name in ("summary",) for suffix in ("txt", "csv", "md")}
 MEASURE = "measure of squared error"

@@ -15,6 +15,8 @@ from REZSL.data import build_data
 from REZSL.data import check_data as find
 from REZSL.utils.errors import REZSLError
 
+pytestmark = pytest.mark.long
+
 FEATURES = "DATASETS.INPUT features MODEL.BACKBONE.TYPE features"
 BASE = {
     "DATASETS": {"NAME": "TINY", "WAYS": 2, "SHOTS": 2, "IMAGE_SIZE": 32},

@@ -13,6 +13,8 @@ import yaml
 from REZSL.evaluation import Predictions, evaluate, evaluate_gzsl
 from REZSL.report import read_results
 
+pytestmark = pytest.mark.long
+
 BASE = {
     "MODEL": {"DEVICE": "cpu", "BACKBONE": {"TYPE": "features"}},
     "DATASETS": {"NAME": "TINY", "WAYS": 2, "SHOTS": 2, "INPUT": "features"},

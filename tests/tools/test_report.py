@@ -8,6 +8,8 @@ from stand_ins import write_run
 
 from REZSL.report import page
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):

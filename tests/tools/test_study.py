@@ -16,6 +16,8 @@ from stand_ins import REPOSITORY
 
 from REZSL.evaluation import Predictions, error_table, summarise
 
+pytestmark = pytest.mark.long
+
 ERRORS = ["{} error, mean x1e3", "{} error, std x1e3", "correlation with {} error"]
 FIGURES = ["T1", "oracle H", "AUSUC", *ERRORS, "gradient share %"]
 

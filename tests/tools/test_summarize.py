@@ -11,6 +11,8 @@ import pytest
 import summarize
 from stand_ins import REPOSITORY
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def write(tmp_path):

@@ -2,9 +2,12 @@
 
 import re
 
+import pytest
 import torture
 from tortures import loading
 from tortures.place import NotHere, Place
+
+pytestmark = pytest.mark.long
 
 CASE = ["place", "return"]  # arguments of one
 

@@ -23,6 +23,8 @@ from REZSL.config import get_defaults, load_config
 from REZSL.engine import RunFolder, Trainer
 from REZSL.evaluation import Predictions, evaluate, evaluate_gzsl
 
+pytestmark = pytest.mark.long
+
 BASE = {
     "SEED": 5,
     "MODEL": {"DEVICE": "cpu"},

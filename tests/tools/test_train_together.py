@@ -15,6 +15,8 @@ from stand_ins import REPOSITORY
 
 from REZSL.evaluation import Predictions
 
+pytestmark = pytest.mark.long
+
 EXPERIMENT = {
     "SEED": 5,
     "MODEL": {

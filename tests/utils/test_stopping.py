@@ -13,6 +13,8 @@ from REZSL.utils import stopping
 from REZSL.utils.errors import Stopped
 from REZSL.utils.stopping import SIGNALS, STOP_SIGNALS, interruptible, note_saved, stop_requests, stoppable
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_request_is_noted_and_raises_where_it_may(number):
