@@ -36,6 +36,8 @@ from REZSL.utils.files import write_text
 
 log = logging.getLogger("REZSL.analyze")
 
+MOST_RESAMPLES = 1_000_000
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line ``argv`` and returns the exit status: 0, 1 (an error told in one line) or 130 (Ctrl-C)."""
@@ -59,8 +61,8 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.against and len(args.against) != len(args.runs):
         raise ConfigError(f"{len(args.runs)} runs --against {len(args.against)}: they are paired by order")
-    if args.resamples < 1:
-        raise ConfigError(f"--resamples is {args.resamples}, expected 1 or more")
+    if not 1 <= args.resamples <= MOST_RESAMPLES:
+        raise ConfigError(f"--resamples is {args.resamples}, expected 1 to {MOST_RESAMPLES:,}")
     folders = dict.fromkeys([*args.runs, *args.against])
     loaded, errors = read_sound(lambda folder: (folder, _load(folder), read_seed(folder)), list(folders))
     predictions = {folder: one for folder, one, _ in loaded}

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from stand_ins import make_predictions, write_run
 
-from REZSL.report import figures_of, write_page
+from REZSL.report import figures_of, read_runs, write_page
 
 webdriver = pytest.importorskip("selenium.webdriver")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -47,7 +47,7 @@ def page(tmp_path_factory):
         "one": write_run(root / "one", val_gamma=0.3, config={"KEY": LONG}),
         LONG: write_run(root / LONG, predictions=predictions, select_uses_test_labels=True),
     }
-    write_page(root / "page.html", [root / name for name in said])
+    write_page(root / "page.html", read_runs([root / name for name in said]))
     return root / "page.html", said
 
 

@@ -180,7 +180,8 @@ ERRORS = {
         lambda p: replace(make(), images=np.arange(35) + 1).save(p / "mse_1/predictions.npz"),
         "pair 1 were not tested on the same data: other images",
     ),
-    "resamples": (["mse_1", "--resamples", "0"], None, "--resamples is 0, expected 1 or more"),
+    "resamples": (["mse_1", "--resamples", "0"], None, "--resamples is 0, expected 1 to 1,000,000"),
+    "too many": (["mse_1", "--resamples", "10000000"], None, "--resamples is 10000000, expected 1 to 1,000,000"),
     "names": (["mse_1", "--attribute-names", "mse_1/results.json"], None, "results.json names 1 attributes"),
     "no names": (["mse_1", "--attribute-names", "names.txt"], None, "No such file or directory: 'names.txt'"),
 }
