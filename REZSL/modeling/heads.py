@@ -130,7 +130,9 @@ class AttentionNet(nn.Module):
         if self.hidden is not None:
             joint, constant = self.regressor @ self.hidden.weight, self.regressor @ self.hidden.bias
         on_mean, on_attended = (joint, joint) if self.mode == "add" else joint.chunk(2, dim=1)
-        return on_mean, self.ratio * on_attended, constant
+        if self.ratio != 1:  # a factor of 1 would still put the sums of the gradient in another order
+            on_attended = self.ratio * on_attended
+        return on_mean, on_attended, constant
 
 
 def _products_and_mean(tokens: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
