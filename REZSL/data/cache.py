@@ -20,13 +20,14 @@ from torch import Tensor
 from REZSL.utils.errors import DataError, RunError
 from REZSL.utils.files import atomic_path
 
+from .loading import SHARED_MEMORY
+
 log = logging.getLogger(__name__)
 
 OURS = re.compile(r".+-[0-9a-f]{16}\.arrays")  # what is finished, and
 UNFINISHED = re.compile(r"\..+-[0-9a-f]{16}\.\w{8}\.arrays|.+-[0-9a-f]{16}\.part")  # what is not:
 STALE = 3600  # seconds after which that is a killed process's; no other file of the folder is ever removed
 ENTRY = 16  # bytes of an array's stamp and checksum
-SHARED_MEMORY = Path("/dev/shm")
 
 
 class ArrayCache:

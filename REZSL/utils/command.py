@@ -79,16 +79,15 @@ def _told(error: Exception) -> list[str]:
     """The lines that tell ``error``; none: it is a mistake in the code."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
         return [f"{first_line(error)}: make room at /dev/shm (docker run --shm-size), and where temporary files go"]
-    if isinstance(error, REZSLError | OSError):
-        return lines_of(error)
-    line = _lack(error)
-    return [line] if line else []
+    if line := _lack(error):
+        return [line]
+    return lines_of(error) if isinstance(error, REZSLError | OSError) else []
 
 
 def _lack(error: Exception) -> str | None:
     """What the machine lacks for this run, and what to do; None where ``error`` tells of nothing like that."""
     text = str(error).strip()
-    if text.startswith("DataLoader worker (pid"):
+    if text.startswith("DataLoader worker (pid") or _is_of_a_lost_loader(error):
         return (
             f"a loading process has died ({first_line(error)}): most often memory has run out, which the kernel's log "
             f"tells (dmesg): lower DATALOADER.NUM_WORKERS, or give more memory, or more of it at /dev/shm"
@@ -107,6 +106,15 @@ def _lack(error: Exception) -> str | None:
     if world_size() > 1 and isinstance(error, RuntimeError) and _is_of_a_lost_process(text):
         return "another process of this run has ended; its own error, if it had one, is told above"
     return None
+
+
+def _is_of_a_lost_loader(error: Exception) -> bool:
+    """Whether a batch was being fetched from a loading process that is gone: torch notices only while it waits."""
+    gone = isinstance(error, EOFError) or "items of ancdata" in str(error)
+    if isinstance(error, OSError) and error.filename is None:
+        gone = error.errno in (errno.ECONNRESET, errno.ECONNREFUSED, errno.EPIPE, errno.ENOENT)
+    frames = traceback.walk_tb(error.__traceback__)
+    return gone and any("multiprocessing" in frame.f_code.co_filename for frame, _ in frames)
 
 
 def _is_of_a_lost_process(text: str) -> bool:

@@ -165,6 +165,7 @@ def test_where_nothing_can_be_written_or_started(tmp_path, monkeypatch):
     rehearse(path, ("x",))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
     rehearse(path, ("x",))
+    assert (tmp_path / "cache").read_text() == "a file in the way"
 
 
 def test_the_child_finds_what_this_process_finds_and_loads_no_torch(tmp_path):

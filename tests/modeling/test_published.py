@@ -147,7 +147,8 @@ def test_gem_net(code):
 def test_old_files_without_batch_counters_load():
     published = Published(attention_parts(512, 0, False))
     state = {name: value for name, value in published.saved().items() if "num_batches" not in name}
-    load(ours(published, AttentionNet(512, torch.randn(K, E), M)), state)
+    model = load(ours(published, AttentionNet(512, torch.randn(K, E), M)), state)
+    assert torch.equal(model.backbone.network.conv1.weight, state["module.backbone.conv1.weight"])
 
 
 def test_weights_of_ours_stay_as_they_are():

@@ -122,6 +122,28 @@ def test_a_mistake_in_one_of_several_processes_is_told_and_left(capsys, monkeypa
     assert capsys.readouterr().err.endswith("ZeroDivisionError: division by zero\n")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(104, "Connection reset by peer"),
+        FileNotFoundError(2, "No such file or directory"),
+        EOFError(),
+        RuntimeError("received 0 items of ancdata"),
+    ],
+)
+def test_a_loading_process_that_is_gone_is_told_whatever_python_says(capsys, error):
+    fetch = compile("raise error", "multiprocessing/connection.py", "exec")
+    assert run_command(lambda: exec(fetch, {"error": error})) == 1
+    assert capsys.readouterr().err.startswith(f"error: a loading process has died ({first_line(error)}): ")
+
+
+def test_the_same_words_from_elsewhere_are_no_loading_process(capsys):
+    assert run_command(raises(ConnectionResetError(104, "Connection reset by peer"))) == 1
+    assert capsys.readouterr().err == "error: [Errno 104] Connection reset by peer\n"
+    with pytest.raises(EOFError):
+        run_command(raises(EOFError()))
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_process_that_is_left_alone_says_so(capsys, monkeypatch, processes):
     monkeypatch.setattr(command, "world_size", lambda: processes)
